@@ -1,0 +1,50 @@
+# Every command a developer types. `make up` and `make test` need Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: up test test-unit lint format bench proto docs lock clean
+
+up: $(STAMP)  ## Start the whole system, send a recorded session through the front door, show what came out
+	@$(BIN)/chaukas-gateway up
+
+test: $(STAMP)  ## Every test, real Kafka, Faust and ClickHouse engine included
+	@$(BIN)/python -m pytest
+
+test-unit: $(STAMP)  ## The tests without I/O: seconds
+	@$(BIN)/python -m pytest tests/unit
+
+lint: $(STAMP)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(STAMP)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## Ratios against a baseline of the same run; ONLY=name for one
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+proto: $(STAMP)  ## Generate contracts/v1/*_pb2* from contracts/v1/*.proto
+	@$(BIN)/python -m contracts.v1.generate
+
+docs: $(STAMP)  ## Generate the parts of docs/ that come from the code
+	@$(BIN)/python -m runtime.settings > docs/settings.md
+
+lock: $(STAMP)  ## Renew the pinned requirement files (needs the package uv)
+	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements/runtime.txt pyproject.toml
+	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra local --group dev -o requirements/dev.txt pyproject.toml
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'
+	@echo "Installing dependencies into $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
