@@ -1,0 +1,97 @@
+"""The headers of every Kafka record, and how to read them.
+
+`tenant_id`, `project_id`, `event_id` and `received_at_ns` are the gateway's word on what it checked: nothing downstream
+decides identity from a second parse of the client's bytes. A record without them (or with unreadable ones) did not come
+through the gateway and is dead-lettered (:class:`ForeignRecord`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from contracts.errors import PermanentError
+
+#: UTF-8 text.
+TENANT_ID = "tenant_id"
+PROJECT_ID = "project_id"
+EVENT_ID = "event_id"
+#: Name of the event's type; ``EVENT_TYPE_<number>`` for a number this version does not know.
+EVENT_TYPE = "event_type"
+#: Time of receipt at the gateway, Unix nanoseconds, decimal ASCII.
+RECEIVED_AT_NS = "received_at_ns"
+#: The batch the event came in; absent for single events.
+BATCH_ID = "batch_id"
+#: Full name of the protobuf message in the value.
+SCHEMA = "schema"
+#: W3C trace context of the caller; absent when it sent none.
+TRACEPARENT = "traceparent"
+#: Serialized ``chaukas.gateway.v1.Enrichment``, on enriched records only.
+ENRICHMENT = "enrichment"
+#: On dead letters only: the stage that gave up, and the reason code.
+STAGE = "stage"
+REASON = "reason"
+
+EVENT_SCHEMA = "chaukas.spec.common.v1.Event"
+HANDOFF_SCHEMA = "chaukas.gateway.v1.HandoffFact"
+MCP_CALL_SCHEMA = "chaukas.gateway.v1.McpCallFact"
+DEAD_LETTER_SCHEMA = "chaukas.gateway.v1.DeadLetter"
+
+#: confluent-kafka's shape: names may repeat, values may be None.
+RawHeaders = Iterable[tuple[str, bytes | None]]
+
+
+class ForeignRecord(PermanentError):
+    """A record without the headers the gateway writes, or with unreadable ones; `header` names the first."""
+
+    def __init__(self, header: str, reason: str) -> None:
+        super().__init__(f"header {header}: {reason}")
+        self.header = header
+
+
+@dataclass(frozen=True, slots=True)
+class EventHeaders:
+    """What the gateway checked about one event, read back from its record."""
+
+    tenant_id: str
+    project_id: str
+    event_id: str
+    received_at_ns: int
+    batch_id: str | None = None
+    traceparent: str | None = None
+    enrichment: bytes | None = None
+
+    @classmethod
+    def parse(cls, headers: RawHeaders | None) -> EventHeaders:
+        """Read the headers; when a name repeats, the first counts. Raises :class:`ForeignRecord`."""
+        found: dict[str, bytes | None] = {}
+        for name, value in headers or ():
+            found.setdefault(name, value)
+        received = _text(found, RECEIVED_AT_NS)
+        if not (received.isascii() and received.isdigit() and len(received) <= 19 and int(received) < 1 << 63):
+            raise ForeignRecord(RECEIVED_AT_NS, "not a time in Unix nanoseconds")
+        tenant_id, event_id = _text(found, TENANT_ID), _text(found, EVENT_ID)
+        if not tenant_id or not event_id:
+            raise ForeignRecord(EVENT_ID if tenant_id else TENANT_ID, "empty")
+        schema = found.get(SCHEMA)
+        if schema != EVENT_SCHEMA.encode():
+            raise ForeignRecord(SCHEMA, f"not {EVENT_SCHEMA}")
+        return cls(
+            tenant_id=tenant_id,
+            project_id=_text(found, PROJECT_ID),
+            event_id=event_id,
+            received_at_ns=int(received),
+            batch_id=_text(found, BATCH_ID) if BATCH_ID in found else None,
+            traceparent=_text(found, TRACEPARENT) if TRACEPARENT in found else None,
+            enrichment=found.get(ENRICHMENT),
+        )
+
+
+def _text(headers: dict[str, bytes | None], name: str) -> str:
+    value = headers.get(name)
+    if value is None:
+        raise ForeignRecord(name, "missing")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise ForeignRecord(name, "not UTF-8") from None
