@@ -1,0 +1,94 @@
+"""uvicorn embedded in a process that owns its own loop and signals, and the status page of processes without a front door."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from runtime.health import Readiness
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class EmbeddedServer(uvicorn.Server):
+    """``await serve(sockets=[…])`` inside somebody else's event loop: leaves signal handling to the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int, *, share: bool = False) -> socket.socket:
+    """A listening TCP socket. `share` lets several processes listen on one port (SO_REUSEPORT). Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((host, port))
+        sock.listen(2048)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def embedded(app: AsgiApp, **options: Any) -> EmbeddedServer:
+    """uvicorn with httptools, without access log, server header and lifespan."""
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        **options,
+    )
+    return EmbeddedServer(config)
+
+
+async def respond(
+    send: Send, status: int, body: bytes, content_type: str = "application/json", headers: Any = ()
+) -> None:
+    """One complete answer."""
+    start = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})
+
+
+def probe_answer(path: str, registry: CollectorRegistry, readiness: Readiness) -> tuple[int, bytes, str] | None:
+    """Status, body and content type for ``/healthz``, ``/readyz`` and ``/metrics``; None for any other path."""
+    if path == "/metrics":
+        return 200, generate_latest(registry), CONTENT_TYPE_LATEST
+    if path == "/healthz":
+        return 200, b'{"status":"ok"}', "application/json"
+    if path == "/readyz":
+        body = {"status": "ready" if readiness.ready else "not ready", "conditions": readiness.describe()}
+        return (200 if readiness.ready else 503), json.dumps(body).encode(), "application/json"
+    return None
+
+
+def status_app(registry: CollectorRegistry, readiness: Readiness) -> AsgiApp:
+    """The probes alone: for processes without an HTTP door."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        answer = probe_answer(scope["path"], registry, readiness) or (404, b'{"error":"not found"}', "application/json")
+        await respond(send, *answer)
+
+    return app

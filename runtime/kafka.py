@@ -1,0 +1,105 @@
+"""Kafka clients with the delivery settings the product's promises rest on, and the topics.
+
+``acks=all`` and idempotence: a delivery report means the record is on all in-sync replicas, once, in order.
+``murmur2_random``: the same partition as Java and Faust choose for a key (librdkafka's own default is CRC32).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from contracts.errors import Unavailable
+from contracts.topics import TopicSpec
+from runtime.settings.kafka import KafkaSettings
+
+logger = logging.getLogger(__name__)
+
+#: Everything a durable, ordered producer needs; merged last, so that no setting weakens a promise.
+DURABLE = {"acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random"}
+
+
+class TopicMisconfigured(Exception):
+    """A topic exists but cannot hold what it must; the message names the setting and the remedy."""
+
+
+def producer_config(
+    settings: KafkaSettings, *, max_message_bytes: int, delivery_seconds: float, linger_ms: float
+) -> dict[str, Any]:
+    """librdkafka configuration of a durable producer. `delivery_seconds` bounds a record's whole way to its report."""
+    return {
+        "linger.ms": linger_ms,
+        "message.max.bytes": max_message_bytes,
+        "message.timeout.ms": int(delivery_seconds * 1000),
+        "queue.buffering.max.messages": 1_000_000,
+        "queue.buffering.max.kbytes": 512 * 1024,
+        **settings.client_config(),
+        **DURABLE,
+    }
+
+
+def durable_producer(config: Mapping[str, Any]) -> Producer:
+    return Producer(dict(config), logger=logger)
+
+
+def admin(settings: KafkaSettings) -> AdminClient:
+    return AdminClient(dict(settings.client_config()))
+
+
+def ensure_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> list[str]:
+    """Create what is missing; returns the created names. Blocks up to the timeout. Raises Unavailable or TopicMisconfigured."""
+    client = admin(settings)
+    specs = settings.topics.specs()
+    try:
+        existing = client.list_topics(timeout=timeout_seconds).topics
+    except KafkaException as error:
+        raise Unavailable(f"Kafka at {settings.bootstrap_servers} does not answer: {error}") from error
+    missing = [spec for spec in specs if spec.name not in existing]
+    created: list[str] = []
+    if missing:
+        wanted = [
+            NewTopic(
+                spec.name,
+                num_partitions=settings.topic_partitions,
+                replication_factor=settings.topic_replication_factor,
+                config={"max.message.bytes": str(spec.max_message_bytes)},
+            )
+            for spec in missing
+        ]
+        for name, future in client.create_topics(wanted, operation_timeout=timeout_seconds).items():
+            try:
+                future.result(timeout_seconds)
+                created.append(name)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+    check_topics(settings, timeout_seconds)
+    return created
+
+
+def check_topics(settings: KafkaSettings, timeout_seconds: float = 10.0) -> None:
+    """Every topic exists and takes the largest legal record. Blocks. Raises Unavailable or TopicMisconfigured."""
+    client = admin(settings)
+    specs: dict[str, TopicSpec] = {spec.name: spec for spec in settings.topics.specs()}
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in specs]
+    for resource, future in client.describe_configs(resources, request_timeout=timeout_seconds).items():
+        spec = specs[resource.name]
+        try:
+            limit = int(future.result(timeout_seconds + 1)["max.message.bytes"].value)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise TopicMisconfigured(f"topic {spec.name} does not exist; create the topics first") from None
+            raise Unavailable(f"Kafka at {settings.bootstrap_servers} does not answer: {error}") from error
+        if limit < spec.max_message_bytes:
+            raise TopicMisconfigured(
+                f"topic {spec.name}: max.message.bytes is {limit}, needed are {spec.max_message_bytes} or more"
+            )

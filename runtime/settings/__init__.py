@@ -1,0 +1,9 @@
+"""Settings come from the environment: typed, one class per process, every one documented in ``docs/settings.md``."""
+
+from runtime.settings.base import InvalidSettings, load
+from runtime.settings.gateway import GatewaySettings
+from runtime.settings.kafka import KafkaSettings
+from runtime.settings.processors import ProcessorsSettings
+from runtime.settings.sink import SinkSettings
+
+__all__ = ["GatewaySettings", "InvalidSettings", "KafkaSettings", "ProcessorsSettings", "SinkSettings", "load"]

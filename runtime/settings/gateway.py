@@ -1,0 +1,53 @@
+"""Settings of the front door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from contracts.topics import MAX_EVENT_BYTES, MIB
+from runtime.settings.base import ProcessSettings
+
+
+class GatewaySettings(ProcessSettings):
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_")
+
+    grpc_host: str = Field("127.0.0.1", description="Address the gRPC door listens on.")
+    grpc_port: int = Field(50051, ge=0, le=65535, description="Port of the gRPC door; several processes may share it.")
+    http_host: str = Field("127.0.0.1", description="Address the HTTP door listens on.")
+    http_port: int = Field(8080, ge=0, le=65535, description="Port of the HTTP door; several processes may share it.")
+    keys_file: Path = Field(
+        Path(".chaukas/keys.json"), description="API keys (see `chaukas-gateway up`); reloaded on change."
+    )
+    sink_target: str = Field("127.0.0.1:50052", description="gRPC target of the sink, for queries.")
+    sink_token: SecretStr = Field(
+        SecretStr(""), description="Proves to the sink that it is the gateway; equal to SINK_TOKEN."
+    )
+    event_max_bytes: int = Field(
+        MAX_EVENT_BYTES, ge=1024, le=MAX_EVENT_BYTES, description="Largest accepted event, bytes."
+    )
+    batch_max_events: int = Field(1000, ge=1, le=100_000, description="Most events in a gRPC or JSON batch.")
+    batch_max_bytes: int = Field(4 * MIB, ge=1024, le=64 * MIB, description="Largest gRPC or JSON batch, bytes.")
+    grpc_max_receive_bytes: int = Field(
+        16 * MIB, ge=1024, le=256 * MIB, description="Largest gRPC message that is read at all, bytes."
+    )
+    http_max_body_bytes: int = Field(64 * MIB, ge=1024, le=1024 * MIB, description="Largest HTTP body, bytes.")
+    http_body_seconds: float = Field(30.0, gt=0, le=600, description="Longest time a request body may take, seconds.")
+    inflight_max_bytes: int = Field(
+        256 * MIB,
+        ge=1024,
+        le=16384 * MIB,
+        description="Request bytes this process holds at once; beyond, it refuses with a retry hint.",
+    )
+    deadline_seconds: float = Field(10.0, gt=0, le=300, description="Deadline of callers that set none, seconds.")
+    delivery_seconds: float = Field(
+        8.0,
+        gt=0,
+        le=300,
+        description="Longest wait for Kafka's delivery report (`message.timeout.ms`); below the callers' deadlines, seconds.",
+    )
+    linger_ms: float = Field(
+        2.0, ge=0, le=1000, description="How long librdkafka gathers records before it sends, milliseconds."
+    )

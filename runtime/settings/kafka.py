@@ -1,0 +1,40 @@
+"""How to reach Kafka, shared by all processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contracts.topics import DEFAULT_PREFIX, Topics
+
+_PREFIX = "KAFKA_"
+
+
+class KafkaSettings(BaseSettings):
+    """Any other variable ``KAFKA_<NAME>`` is passed to librdkafka as ``<name>`` with dots for underscores, for instance
+    ``KAFKA_SECURITY_PROTOCOL`` as ``security.protocol`` or ``KAFKA_SASL_USERNAME`` as ``sasl.username``."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", description="Comma-separated `host:port` of some brokers.")
+    topic_prefix: str = Field(
+        DEFAULT_PREFIX, pattern=r"^[A-Za-z0-9._-]{0,100}$", description="Put before every topic's name."
+    )
+    topic_partitions: int = Field(8, ge=1, le=10_000, description="Partitions of a topic when it is created.")
+    topic_replication_factor: int = Field(1, ge=1, le=9, description="Replicas of a topic when it is created.")
+
+    @property
+    def topics(self) -> Topics:
+        return Topics(self.topic_prefix)
+
+    def client_config(self, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+        """librdkafka properties common to every client: bootstrap servers and what is passed through."""
+        config = {"bootstrap.servers": self.bootstrap_servers}
+        own = {f"{_PREFIX}{name}".upper() for name in type(self).model_fields}
+        for name, value in (os.environ if environment is None else environment).items():
+            if name.startswith(_PREFIX) and name not in own and value:
+                config[name.removeprefix(_PREFIX).lower().replace("_", ".")] = value
+        return config

@@ -1,0 +1,51 @@
+"""Settings of the sink: writer and query server."""
+
+from __future__ import annotations
+
+import enum
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from runtime.settings.base import ProcessSettings
+
+
+class SinkRole(enum.StrEnum):
+    ALL = "all"
+    WRITER = "writer"
+    QUERY = "query"
+
+
+class SinkSettings(ProcessSettings):
+    model_config = SettingsConfigDict(env_prefix="SINK_", populate_by_name=True)
+
+    clickhouse_dsn: SecretStr = Field(
+        SecretStr("chdb:///.chaukas/clickhouse"),
+        validation_alias="CLICKHOUSE_DSN",
+        description="`chdb:///directory` (embedded engine; `chdb:////abs/dir` for an absolute path) or `clickhouse[s]://user:password@host:port/database`.",
+    )
+    role: SinkRole = Field(SinkRole.ALL, description="`all`, `writer` or `query`; the embedded engine needs `all`.")
+    group: str = Field("chaukas-sink", min_length=1, description="Kafka consumer group.")
+    grpc_host: str = Field("127.0.0.1", description="Address the query server listens on.")
+    grpc_port: int = Field(50052, ge=0, le=65535, description="Port of the query server.")
+    http_host: str = Field("127.0.0.1", description="Address of the status page.")
+    http_port: int = Field(9101, ge=0, le=65535, description="Port of the status page.")
+    token: SecretStr = Field(
+        SecretStr(""), description="What the gateway must show; empty: only on a loopback address."
+    )
+    page_token_key: SecretStr = Field(
+        SecretStr(""), description="Signs page tokens; empty: derived from SINK_TOKEN. The same on every query server."
+    )
+    batch_rows: int = Field(50_000, ge=1, le=1_000_000, description="Most rows of one insert.")
+    batch_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Most bytes of values of one insert.")
+    batch_age_seconds: float = Field(
+        0.5, gt=0, le=60, description="Longest time a row waits for its batch to fill, seconds."
+    )
+    insert_timeout_seconds: float = Field(60.0, gt=0, le=240, description="Longest time of one insert, seconds.")
+    settle_seconds: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="Copies of an event further apart than the processors' window are settled within this time, seconds.",
+    )
+    query_timeout_seconds: float = Field(30.0, gt=0, le=600, description="Longest time of one query, seconds.")
