@@ -1,0 +1,71 @@
+"""Headers are the gateway's word: read strictly, or the record is foreign."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import headers as h
+
+GOOD: dict[str, bytes] = {
+    h.TENANT_ID: b"t",
+    h.PROJECT_ID: b"p",
+    h.EVENT_ID: b"e",
+    h.RECEIVED_AT_NS: b"1700000000000000001",
+    h.SCHEMA: h.EVENT_SCHEMA.encode(),
+}
+
+
+def test_reads_what_the_gateway_writes() -> None:
+    parsed = h.EventHeaders.parse([*GOOD.items(), (h.BATCH_ID, b"b"), (h.TRACEPARENT, b"00-1-2-01")])
+    assert parsed == h.EventHeaders("t", "p", "e", 1700000000000000001, "b", "00-1-2-01")
+
+
+def test_an_empty_project_is_legal() -> None:
+    assert h.EventHeaders.parse({**GOOD, h.PROJECT_ID: b""}.items()).project_id == ""
+
+
+def test_the_first_of_repeated_headers_counts() -> None:
+    assert h.EventHeaders.parse([*GOOD.items(), (h.TENANT_ID, b"other")]).tenant_id == "t"
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_missing_header_makes_the_record_foreign(name: str) -> None:
+    with pytest.raises(h.ForeignRecord) as caught:
+        h.EventHeaders.parse((key, value) for key, value in GOOD.items() if key != name)
+    assert caught.value.header == name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (h.TENANT_ID, b""),
+        (h.EVENT_ID, b""),
+        (h.TENANT_ID, b"\xff"),
+        (h.PROJECT_ID, None),
+        (h.RECEIVED_AT_NS, b"-1"),
+        (h.RECEIVED_AT_NS, b"1.5"),
+        (h.RECEIVED_AT_NS, b""),
+        (h.RECEIVED_AT_NS, b"9" * 19),
+        (h.RECEIVED_AT_NS, "１".encode()),
+        (h.SCHEMA, b"chaukas.gateway.v1.DeadLetter"),
+    ],
+)
+def test_an_unreadable_header_makes_the_record_foreign(name: str, value: bytes | None) -> None:
+    with pytest.raises(h.ForeignRecord) as caught:
+        h.EventHeaders.parse({**GOOD, name: value}.items())
+    assert caught.value.header == name
+
+
+def test_no_headers_at_all() -> None:
+    with pytest.raises(h.ForeignRecord):
+        h.EventHeaders.parse(None)
+
+
+@given(st.lists(st.tuples(st.sampled_from([*GOOD, h.BATCH_ID, "x"]), st.none() | st.binary(max_size=30))))
+def test_any_bytes_parse_or_are_foreign(headers: list[tuple[str, bytes | None]]) -> None:
+    try:
+        parsed = h.EventHeaders.parse(headers)
+    except h.ForeignRecord:
+        return
+    assert parsed.tenant_id
+    assert 0 <= parsed.received_at_ns < 1 << 63

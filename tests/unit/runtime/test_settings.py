@@ -1,0 +1,66 @@
+"""Settings: typed, from the environment, and a wrong one says so."""
+
+from pathlib import Path
+
+import pytest
+
+from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
+from runtime.settings.__main__ import render
+from runtime.settings.base import env_name, is_secret
+
+ALL = [GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings]
+
+
+def test_a_wrong_setting_names_variable_value_and_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_GRPC_PORT", "70000")
+    with pytest.raises(InvalidSettings, match=r"GATEWAY_GRPC_PORT='70000': .*65535.*"):
+        load(GatewaySettings)
+
+
+def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SINK_BATCH_ROWS", "0")
+    monkeypatch.setenv("SINK_ROLE", "king")
+    with pytest.raises(InvalidSettings) as caught:
+        load(SinkSettings)
+    assert "SINK_BATCH_ROWS" in str(caught.value)
+    assert "SINK_ROLE" in str(caught.value)
+
+
+def test_the_dsn_has_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLICKHOUSE_DSN", "chdb:////data")
+    assert load(SinkSettings).clickhouse_dsn.get_secret_value() == "chdb:////data"
+
+
+def test_secrets_never_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLICKHOUSE_DSN", "clickhouse://user:hunter2@host/db")
+    monkeypatch.setenv("SINK_TOKEN", "hunter2")
+    assert "hunter2" not in repr(load(SinkSettings))
+
+
+def test_unknown_kafka_variables_reach_librdkafka() -> None:
+    settings = load(KafkaSettings, bootstrap_servers="b:1")
+    environment = {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_USERNAME": "u",
+        "KAFKA_TOPIC_PREFIX": "x.",
+        "OTHER": "1",
+    }
+    assert settings.client_config(environment) == {
+        "bootstrap.servers": "b:1",
+        "security.protocol": "SASL_SSL",
+        "sasl.username": "u",
+    }
+
+
+def test_no_variable_belongs_to_the_sdk_and_every_setting_is_described() -> None:
+    for cls in ALL:
+        for name, field in cls.model_fields.items():
+            assert not env_name(cls, name, field).startswith("CHAUKAS_")
+            assert field.description, name
+            if is_secret(field):
+                assert "SecretStr" in repr(field.annotation)
+
+
+def test_the_generated_table_is_current() -> None:
+    committed = Path(__file__).parents[3] / "docs/settings.md"
+    assert committed.read_text() == render(), "run `make docs`"
