@@ -1,7 +1,7 @@
 """API keys: their shape, how they are stored, how one is checked.
 
 A key is ``ck_<key id>_<secret><checksum>``: the prefix lets secret scanners find leaks, the CRC tells a typing error from
-a stranger. Only an HMAC-SHA-256 of the secret is stored. Fast hashing is right here: the secret has 190 bits of entropy, so
+a stranger. Only an HMAC-SHA-256 of the secret is stored. Fast hashing is right here: the secret has 160 bits of entropy, so
 there is nothing to guess, and the check is on the hot path.
 """
 
