@@ -27,8 +27,8 @@ def event(
         tenant_id=tenant,
         project_id=project,
         session_id=session,
-        type=event_type,  # type: ignore[arg-type]
-        **fields,  # type: ignore[arg-type]
+        type=event_type,
+        **fields,
     )
     if at_ns is not None:
         made.timestamp.FromNanoseconds(at_ns)
