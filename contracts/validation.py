@@ -1,0 +1,162 @@
+"""What an event must be to be accepted: the rules, and errors that name the field.
+
+Required are ``event_id``, ``tenant_id`` and a type that is not UNSPECIFIED. Every singular field named ``…_id`` (nested ones
+and ``tool_call.id`` too) holds at most 256 bytes and no control characters. ``timestamp`` lies in the years 0001 to 9999.
+Everything else is the client's business: unknown enum numbers and unknown fields are kept, a missing timestamp or session
+is fine.
+
+:func:`event_problems` decides good events with few calls into protobuf (it is on the hot path, for every event) and looks at
+each rule only for an event that fails this first look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import cast
+
+from chaukas.spec.common.v1.events_pb2 import EVENT_TYPE_UNSPECIFIED, Event, EventBatch, EventType
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from contracts.errors import FieldViolation
+from contracts.topics import MAX_EVENT_BYTES
+
+MAX_ID_BYTES = 256
+#: 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z: protobuf's own limits of a Timestamp.
+MIN_TIMESTAMP_SECONDS = -62_135_596_800
+MAX_TIMESTAMP_SECONDS = 253_402_300_799
+
+REQUIRED = "is required"
+#: Unicode's control characters: C0, DEL and C1.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+class Fields:
+    """Positions in the tuple of :func:`identifiers`."""
+
+    EVENT_ID, TENANT_ID, PROJECT_ID, SESSION_ID, TRACE_ID = range(5)
+
+
+def _id_paths(descriptor: Descriptor, prefix: str = "") -> Iterator[str]:
+    for field in descriptor.fields:
+        message = field.message_type
+        if message is not None:
+            if message.file.package == descriptor.file.package and not field.is_repeated:
+                yield from _id_paths(message, f"{prefix}{field.name}.")
+        elif (
+            field.type == FieldDescriptor.TYPE_STRING
+            and not field.is_repeated
+            and (field.name.endswith("_id") or prefix + field.name == "tool_call.id")
+        ):
+            yield prefix + field.name
+
+
+ID_PATHS = tuple(_id_paths(Event.DESCRIPTOR))
+_FIRST = ("event_id", "tenant_id", "project_id", "session_id", "trace_id")
+_TOP = (*_FIRST, *(path for path in ID_PATHS if "." not in path and path not in _FIRST))
+_CONTENT = {field.name for field in Event.DESCRIPTOR.oneofs_by_name["content"].fields}
+#: The ids inside each kind of content that has some. (`redaction` and `infrastructure`, which are rare, have some too.)
+_NESTED_CONTENT: dict[str, Callable[[Event], str | tuple[str, ...]]] = {
+    parent: cast(
+        Callable[[Event], str | tuple[str, ...]],
+        attrgetter(*(path for path in ID_PATHS if path.startswith(f"{parent}."))),
+    )
+    for parent in sorted(_CONTENT & {path.partition(".")[0] for path in ID_PATHS if "." in path})
+}
+
+#: All ids at the top of an event, in one call; the first five in the order of :class:`Fields`.
+identifiers = cast(Callable[[Event], tuple[str, ...]], attrgetter(*_TOP))
+
+_TYPE_NAMES: dict[int, str] = {number: name for name, number in EventType.items()}
+
+
+def type_name(number: int) -> str:
+    """Name of an event type; ``EVENT_TYPE_<number>`` for one this version of the spec does not know."""
+    return _TYPE_NAMES.get(number) or f"EVENT_TYPE_{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The sizes a front door accepts, bytes."""
+
+    event_max_bytes: int = MAX_EVENT_BYTES
+
+
+def event_problems(event: Event, ids: tuple[str, ...], size: int, limits: Limits) -> Sequence[FieldViolation]:
+    """The broken rules of one event; empty when it is good.
+
+    `ids` is ``identifiers(event)`` (callers need it anyway), `size` the length of the event's own bytes. Field names are
+    relative to the event; ``""`` is the event itself.
+    """
+    joined = "".join(ids)
+    # isprintable() is stricter than the rule (it refuses a no-break space), and the sum of lengths is more than each.
+    if (
+        ids[Fields.EVENT_ID]
+        and ids[Fields.TENANT_ID]
+        and event.type != EVENT_TYPE_UNSPECIFIED
+        and size <= limits.event_max_bytes
+        and joined.isascii()
+        and joined.isprintable()
+        and (len(joined) <= MAX_ID_BYTES or max(map(len, ids)) <= MAX_ID_BYTES)
+        and _in_range(event.timestamp)  # an absent one reads as 1970
+        and (event.WhichOneof("content") not in _NESTED_CONTENT or _content_ids_are_plain(event))
+        and not event.HasField("redaction")
+        and not event.HasField("infrastructure")
+    ):
+        return ()
+    return tuple(_look_closely(event, size, limits))  # empty for a good event that failed the first look
+
+
+def batch_problems(batch: EventBatch) -> Sequence[FieldViolation]:
+    """The broken rules of a batch's own fields (they are checked, not stored), named relative to the batch."""
+    found = []
+    problem = id_problem(batch.batch_id)
+    if problem:
+        found.append(FieldViolation("batch_id", problem))
+    if batch.HasField("timestamp") and not _in_range(batch.timestamp):
+        found.append(FieldViolation("timestamp", _timestamp_problem(batch.timestamp)))
+    return found
+
+
+def id_problem(value: str) -> str:
+    """What is wrong with an id; empty when nothing is. An empty id is fine: whether it is required is another rule."""
+    if len(value) > MAX_ID_BYTES or len(value.encode()) > MAX_ID_BYTES:
+        return f"is longer than {MAX_ID_BYTES} bytes"
+    if _CONTROL.search(value):
+        return "contains a control character"
+    return ""
+
+
+def _content_ids_are_plain(event: Event) -> bool:
+    ids = _NESTED_CONTENT[event.WhichOneof("content")](event)
+    joined = ids if isinstance(ids, str) else "".join(ids)
+    return len(joined) <= MAX_ID_BYTES and joined.isascii() and joined.isprintable()
+
+
+def _in_range(timestamp: Timestamp) -> bool:
+    return MIN_TIMESTAMP_SECONDS <= timestamp.seconds <= MAX_TIMESTAMP_SECONDS and 0 <= timestamp.nanos <= 999_999_999
+
+
+def _timestamp_problem(timestamp: Timestamp) -> str:
+    if not 0 <= timestamp.nanos <= 999_999_999:
+        return "nanos must be between 0 and 999999999"
+    return "must be between 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999999Z"
+
+
+def _look_closely(event: Event, size: int, limits: Limits) -> Iterator[FieldViolation]:
+    if size > limits.event_max_bytes:
+        yield FieldViolation("", f"is {size} bytes; the limit is {limits.event_max_bytes} bytes")
+    for name in ("event_id", "tenant_id"):
+        if not getattr(event, name):
+            yield FieldViolation(name, REQUIRED)
+    if event.type == EVENT_TYPE_UNSPECIFIED:
+        yield FieldViolation("type", REQUIRED)
+    for path in ID_PATHS:
+        problem = id_problem(attrgetter(path)(event))
+        if problem:
+            yield FieldViolation(path, problem)
+    if event.HasField("timestamp") and not _in_range(event.timestamp):
+        yield FieldViolation("timestamp", _timestamp_problem(event.timestamp))
