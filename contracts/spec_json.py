@@ -26,26 +26,13 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 
 from contracts.errors import InvalidInput
+from contracts.spec_json_out import EPOCH, KINDS, STATE, event_to_json, message_to_json
 from contracts.validation import MAX_TIMESTAMP_SECONDS, MIN_TIMESTAMP_SECONDS
+
+__all__ = ["MAX_NESTING", "event_from_json", "event_to_json", "message_from_json", "message_to_json", "parse_json"]
 
 #: Levels of objects and lists inside a free-form field (protobuf's limit of 100 messages allows no more).
 MAX_NESTING = 30
-
-#: The openapi's discriminator of ``content``, and the event's field it stands for.
-KINDS = {
-    "message": "message",
-    "tool_call": "tool_call",
-    "tool_response": "tool_response",
-    "llm_invocation": "llm_invocation",
-    "policy_decision": "policy",
-    "data_access": "data_access",
-    "state_update": "state_update",
-    "error_info": "error",
-    "agent_handoff": "agent_handoff",
-    "mcp_call": "mcp_call",
-}
-#: Where the state is in a content of kind ``state_update`` (which the spec's openapi does not have).
-STATE = "state"
 
 _F = FieldDescriptor
 _INTEGERS = {
@@ -57,7 +44,6 @@ _INTEGERS = {
 _TIMESTAMP = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
-EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND = dt.timedelta(seconds=1)
 
 M = TypeVar("M", bound=Message)

@@ -15,9 +15,24 @@ from chaukas.spec.common.v1.events_pb2 import Event
 from google.protobuf import any_pb2, json_format, struct_pb2, timestamp_pb2
 from google.protobuf.message import Message
 
-from contracts.spec_json import EPOCH, KINDS, STATE
 from contracts.validation import MAX_TIMESTAMP_SECONDS, MIN_TIMESTAMP_SECONDS
 
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+#: The openapi's discriminator of ``content``, and the event's field it stands for.
+KINDS = {
+    "message": "message",
+    "tool_call": "tool_call",
+    "tool_response": "tool_response",
+    "llm_invocation": "llm_invocation",
+    "policy_decision": "policy",
+    "data_access": "data_access",
+    "state_update": "state_update",
+    "error_info": "error",
+    "agent_handoff": "agent_handoff",
+    "mcp_call": "mcp_call",
+}
+#: Where the state is in a content of kind ``state_update`` (which the spec's openapi does not have).
+STATE = "state"
 _KIND_OF_FIELD = {field: kind for kind, field in KINDS.items()}
 
 
