@@ -1,9 +1,5 @@
-"""Commands that talk to a running stack through its doors."""
+"""The commands that talk to a gateway over gRPC: `send`, `query`, `stats`, `handoffs`, `mcp`."""
 
-from __future__ import annotations
+from cli.client.commands import register
 
-import typer
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
+__all__ = ["register"]
