@@ -1,9 +1,197 @@
-"""`up`, `down`, `status`, `logs`, `topics`."""
+"""`up`, `down`, `status`, `logs` and `topics`."""
 
 from __future__ import annotations
 
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
 import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.stack.errors import StackError
+from cli.stack.foreground import duration, watch
+from cli.stack.logs import follow, tail
+from cli.stack.plan import Settings, log_directory
+from cli.stack.record import load_record
+from cli.stack.settings import StackSettings
+from cli.stack.start import Started, start
+from cli.stack.status import StackStatus, collect
+from cli.stack.stop import stop
+from cli.stack.ui import Reporter
+from contracts.errors import Unavailable
+from runtime.kafka import TopicMisconfigured, ensure_topics
+from runtime.settings import InvalidSettings, KafkaSettings, load
+
+#: Like a shell reports a command that Ctrl-C ended.
+_INTERRUPTED = 130
+
+topics = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
+    for command in (up, down, status, logs):
+        app.command()(command)
+    app.add_typer(topics, name="topics")
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is ready.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo/--no-demo", help="Send a recorded session and show what came out.")
+    ] = True,
+) -> None:
+    """Start the whole system on this machine: Kafka, gateway, processors and sink.
+
+    Data, logs and keys live in STACK_DIR (default: .chaukas). The first start downloads Apache Kafka.
+    """
+    report = Reporter(Console())
+    with _clear_errors(), _signals_interrupt():
+        settings = Settings.from_environment()
+        directory = settings.stack.dir
+        try:
+            running = start(settings, report)
+        except KeyboardInterrupt:
+            report.say("Interrupted.")
+            raise typer.Exit(_INTERRUPTED) from None
+        try:
+            _introduce(running, directory, report)
+            if not detach:
+                watch(directory, running, report)
+        except KeyboardInterrupt:
+            report.say()
+            stop(directory, report)
+            running.supervisor.wait()
+
+
+def down() -> None:
+    """Stop the stack in STACK_DIR. Its data stays."""
+    report = Reporter(Console())
+    with _clear_errors():
+        directory = load(StackSettings).dir
+        if not stop(directory, report):
+            report.say(f"Nothing runs in {directory}.")
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+    """Show every process of the stack in STACK_DIR. Exit code 0 only if all of them run and are ready."""
+    with _clear_errors():
+        directory = load(StackSettings).dir
+    record = load_record(directory)
+    found = collect(directory, record)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(record), indent=2))
+    elif found.problem:
+        typer.echo(found.problem, err=True)
+    else:
+        Console().print(_table(found))
+    if not found.ready:
+        raise typer.Exit(1)
+
+
+def logs(
+    process: Annotated[
+        str, typer.Argument(help="kafka, sink, processors, gateway, or one instance. Default: all.")
+    ] = "",
+    follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 40,
+) -> None:
+    """Show the log of a process, or of all."""
+    with _clear_errors():
+        paths = _log_files(load(StackSettings).dir, process)
+
+        def emit(path: Path, line: str) -> None:
+            typer.echo(line if len(paths) == 1 else f"{path.stem:<13}{line}")
+
+        for path in paths:
+            for line in tail(path, lines):
+                emit(path, line)
+        if follow_:
+            try:
+                follow(paths, emit)
+            except KeyboardInterrupt:
+                return
+
+
+@topics.command("ensure")
+def ensure(
+    wait_seconds: Annotated[float, typer.Option(min=1, help="Longest wait for the broker, seconds.")] = 60.0,
+) -> None:
+    """Create the topics that are missing on the cluster of KAFKA_BOOTSTRAP_SERVERS, and check the others."""
+    with _clear_errors():
+        settings = load(KafkaSettings)
+        created = ensure_topics(settings, timeout_seconds=wait_seconds)
+        for spec in settings.topics.specs():
+            typer.echo(f"{spec.name}: {'created' if spec.name in created else 'is there'}")
+
+
+def _introduce(running: Started, directory: Path, report: Reporter) -> None:
+    endpoints = running.endpoints
+    report.say()
+    report.say(f"HTTP   {endpoints.http_url}   (SDK, JSON)")
+    report.say(f"gRPC   {endpoints.grpc_target}")
+    report.say(f"Kafka  {endpoints.kafka_bootstrap_servers}")
+    report.say(f"Files  {directory}")
+    report.say()
+    report.say("Send from your own agent:")
+    for line in endpoints.exports():
+        report.say(line)
+    report.say()
+
+
+def _table(found: StackStatus) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("PROCESS", "STATE", "READY", "PID", "UPTIME", "RESTARTS", "PORTS"):
+        table.add_column(column, justify="right" if column in ("PID", "RESTARTS") else "left")
+    for process in found.processes:
+        table.add_row(
+            process.process,
+            process.state.lower(),
+            "yes" if process.ready else f"no: {process.missing}" if process.missing else "no",
+            str(process.pid or "-"),
+            duration(process.uptime_seconds),
+            str(process.restarts),
+            " ".join(str(port) for port in process.ports.values()),
+            style=None if process.ready else "red",
+        )
+    return table
+
+
+def _log_files(directory: Path, process: str) -> list[Path]:
+    found = sorted(log_directory(directory).glob("*.log"))
+    if not found:
+        raise StackError(f"no logs in {log_directory(directory)}: was a stack started there?")
+    chosen = [path for path in found if not process or path.stem == process or path.stem.rpartition("-")[0] == process]
+    if not chosen:
+        raise StackError(f"no log of {process!r}; there are: {', '.join(path.stem for path in found)}")
+    return chosen
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """What is wrong on this machine ends the command with its message, not with a stack trace."""
+    try:
+        yield
+    except (StackError, InvalidSettings, TopicMisconfigured, Unavailable) as error:
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the body like Ctrl-C does, so that they stop the stack in order, too."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

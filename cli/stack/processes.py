@@ -17,6 +17,8 @@ from pathlib import Path
 
 MARKER = "STACK_MEMBER_OF"
 _PROC = Path("/proc")
+#: A killed process that is still there after this long waits in the kernel; nobody can end it.
+_KILL_SECONDS = 5.0
 
 
 def marker_value(directory: Path) -> str:
@@ -49,9 +51,8 @@ def started(pid: int) -> str | None:
 
 
 def stop_all(directory: Path, *, grace_seconds: float) -> list[int]:
-    """SIGTERM to every process of the stack, SIGKILL to what is left after the grace. Blocks until none is left.
-
-    Returns the ids that were there at first.
+    """SIGTERM to every process of the stack, SIGKILL to what is left after the grace. Blocks until none is left,
+    or for a few seconds after the SIGKILL. Returns the ids that were there at first.
     """
     found = members(directory)
     _send(found, signal.SIGTERM)
@@ -60,7 +61,8 @@ def stop_all(directory: Path, *, grace_seconds: float) -> list[int]:
     while left and time.monotonic() < deadline:
         time.sleep(0.1)
         left = members(directory)
-    while left:
+    deadline = time.monotonic() + _KILL_SECONDS
+    while left and time.monotonic() < deadline:
         _send(left, signal.SIGKILL)
         time.sleep(0.05)
         left = members(directory)

@@ -1,0 +1,99 @@
+"""Talking to supervisord over its control socket."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import xmlrpc.client
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+_TIMEOUT_SECONDS = 10.0
+
+
+class ControlUnavailable(Exception):
+    """supervisord does not answer: it is not running, or hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """One process as supervisord sees it. Times in Unix seconds, 0 when it never happened."""
+
+    name: str
+    group: str
+    #: STOPPED, STARTING, RUNNING, BACKOFF, STOPPING, EXITED or FATAL.
+    state: str
+    pid: int
+    start: int
+    stop: int
+    now: int
+    exit_status: int
+    spawn_error: str
+
+    @property
+    def uptime_seconds(self) -> int:
+        return max(0, self.now - self.start) if self.state in ("RUNNING", "STARTING") else 0
+
+
+class Control:
+    """supervisord's control interface. Every call blocks up to 10 s and raises :class:`ControlUnavailable`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def processes(self) -> list[ProcessInfo]:
+        found = cast("list[dict[str, Any]]", self._call("supervisor.getAllProcessInfo"))
+        return [
+            ProcessInfo(
+                name=entry["name"],
+                group=entry["group"],
+                state=entry["statename"],
+                pid=entry["pid"],
+                start=entry["start"],
+                stop=entry["stop"],
+                now=entry["now"],
+                exit_status=entry["exitstatus"],
+                spawn_error=entry["spawnerr"],
+            )
+            for entry in found
+        ]
+
+    def pid(self) -> int:
+        return cast("int", self._call("supervisor.getPID"))
+
+    def start(self, group: str) -> None:
+        """Start all processes of a program; does not wait for them."""
+        self._call("supervisor.startProcessGroup", group, False)
+
+    def shutdown(self) -> None:
+        """Begin to stop everything, in reverse order of priority; supervisord leaves when all is stopped."""
+        self._call("supervisor.shutdown")
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        transport = _UnixTransport(self._path)
+        try:
+            with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+                return getattr(proxy, method)(*arguments)
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+            raise ControlUnavailable(f"the supervisor does not answer on {self._path}: {error}") from None
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:
+        return _UnixConnection(self._path)

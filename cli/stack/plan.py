@@ -1,0 +1,177 @@
+"""What a stack consists of: the programs, their ports and their environment, computed from the settings alone."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from cli.stack import kafka
+from cli.stack.endpoints import Endpoints
+from cli.stack.ports import PortRequest, reachable
+from cli.stack.processes import MARKER, marker_value
+from cli.stack.settings import PortChoice, StackSettings
+from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
+
+#: How much longer than its own graceful stop a process gets before it is killed, seconds.
+_STOP_MARGIN_SECONDS = 5
+_KAFKA_STOP_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings a local stack reads."""
+
+    stack: StackSettings
+    gateway: GatewaySettings
+    processors: ProcessorsSettings
+    sink: SinkSettings
+    kafka: KafkaSettings
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Raises InvalidSettings."""
+        return cls(
+            load(StackSettings),
+            load(GatewaySettings),
+            load(ProcessorsSettings),
+            load(SinkSettings),
+            load(kafka.LocalKafkaSettings),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What the supervisor runs. Programs stop in reverse order of `priority`."""
+
+    name: str
+    command: list[str]
+    priority: int
+    stop_seconds: int
+    instances: int = 1
+    numbered: bool = False
+    #: Environment of its own; ``%(process_num)d`` is the instance's number.
+    environment: dict[str, str] = field(default_factory=dict)
+    #: Status pages by instance; for processes that share a port all the same.
+    ready_urls: list[str] = field(default_factory=list)
+
+    def instance_names(self) -> list[str]:
+        return [f"{self.name}-{number}" for number in range(self.instances)] if self.numbered else [self.name]
+
+
+def port_requests(settings: Settings) -> list[PortRequest]:
+    """Every listener of the stack."""
+    stack, gateway, processors, sink = settings.stack, settings.gateway, settings.processors, settings.sink
+    return [
+        PortRequest("STACK_KAFKA_PORT", kafka.HOST, stack.kafka_port),
+        PortRequest("STACK_KAFKA_CONTROLLER_PORT", kafka.HOST, stack.kafka_controller_port),
+        PortRequest("GATEWAY_GRPC_PORT", gateway.grpc_host, gateway.grpc_port),
+        PortRequest("GATEWAY_HTTP_PORT", gateway.http_host, gateway.http_port),
+        PortRequest("SINK_GRPC_PORT", sink.grpc_host, sink.grpc_port),
+        PortRequest("SINK_HTTP_PORT", sink.http_host, sink.http_port),
+        PortRequest("PROCESSORS_HTTP_PORT", processors.http_host, processors.http_port, span=stack.processors),
+    ]
+
+
+def auto_ports(settings: Settings) -> bool:
+    return settings.stack.ports is PortChoice.AUTO
+
+
+def endpoints(settings: Settings, ports: Mapping[str, int], api_key: str) -> Endpoints:
+    """How this machine reaches the stack."""
+    gateway = settings.gateway
+    return Endpoints(
+        http_url=f"http://{_address(gateway.http_host, ports['GATEWAY_HTTP_PORT'])}",
+        grpc_target=_address(gateway.grpc_host, ports["GATEWAY_GRPC_PORT"]),
+        api_key=api_key,
+        tenant_id=settings.stack.tenant_id,
+        project_id=settings.stack.project_id,
+        kafka_bootstrap_servers=f"{kafka.HOST}:{ports['STACK_KAFKA_PORT']}",
+    )
+
+
+def environment(
+    settings: Settings, ports: Mapping[str, int], sink_token: str, base: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of every process: the caller's (`base`), with what makes this stack a stack.
+
+    The caller's variables about a Kafka cluster or a store are dropped: they describe another system, and a demo must never
+    land there.
+    """
+    directory = settings.stack.dir
+    store: SecretStr | str = settings.stack.clickhouse_dsn
+    dsn = store.get_secret_value() if isinstance(store, SecretStr) else store
+    kept = {
+        name: value for name, value in base.items() if not name.startswith("KAFKA_") or name.startswith("KAFKA_TOPIC_")
+    }
+    return {
+        **kept,
+        **{name: str(port) for name, port in ports.items()},
+        "KAFKA_BOOTSTRAP_SERVERS": f"{kafka.HOST}:{ports['STACK_KAFKA_PORT']}",
+        "CLICKHOUSE_DSN": dsn or f"chdb:///{directory / 'clickhouse'}",
+        "GATEWAY_KEYS_FILE": str(directory / "keys.json"),
+        "GATEWAY_SINK_TARGET": _address(settings.sink.grpc_host, ports["SINK_GRPC_PORT"]),
+        "GATEWAY_SINK_TOKEN": sink_token,
+        "SINK_TOKEN": sink_token,
+        MARKER: marker_value(directory),
+    }
+
+
+def programs(settings: Settings, ports: Mapping[str, int]) -> list[Program]:
+    """In start order."""
+    stack = settings.stack
+
+    def python(module: str) -> list[str]:
+        # -P: a directory named `gateway` where the command was typed must not be imported instead of ours.
+        return [sys.executable, "-P", "-m", module]
+
+    def page(host: str, variable: str, offset: int = 0) -> str:
+        return f"http://{_address(host, ports[variable] + offset)}/readyz"
+
+    def stop_seconds(own: float) -> int:
+        return math.ceil(own) + _STOP_MARGIN_SECONDS
+
+    return [
+        Program("kafka", kafka.command(stack.dir / "kafka", stack.kafka_heap_mb), 10, _KAFKA_STOP_SECONDS),
+        Program(
+            "sink",
+            python("sink"),
+            20,
+            stop_seconds(settings.sink.shutdown_seconds),
+            ready_urls=[page(settings.sink.http_host, "SINK_HTTP_PORT")],
+        ),
+        Program(
+            "processors",
+            python("processors"),
+            30,
+            stop_seconds(settings.processors.shutdown_seconds),
+            instances=stack.processors,
+            numbered=True,
+            environment={"PROCESSORS_INSTANCE": "%(process_num)d"},
+            ready_urls=[
+                page(settings.processors.http_host, "PROCESSORS_HTTP_PORT", n) for n in range(stack.processors)
+            ],
+        ),
+        Program(
+            "gateway",
+            python("gateway"),
+            40,
+            stop_seconds(settings.gateway.shutdown_seconds),
+            instances=stack.gateways,
+            numbered=True,
+            ready_urls=[page(settings.gateway.http_host, "GATEWAY_HTTP_PORT")] * stack.gateways,
+        ),
+    ]
+
+
+def log_directory(directory: Path) -> Path:
+    return directory / "logs"
+
+
+def _address(host: str, port: int) -> str:
+    name = reachable(host)
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
