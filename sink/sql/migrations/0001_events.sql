@@ -8,6 +8,8 @@
 -- * `bucket` is yyyymm of ts, or 0 when ts is more than 31 days away from received_at, so that client clocks cannot make
 --   partitions. It is not part of the primary key on purpose: FINAL then merges across partitions. A time range
 --   [a, b) may add: bucket = 0 OR bucket BETWEEN toYYYYMM(a) AND toYYYYMM(b).
+-- * No deduplication of inserted blocks: a block that a killed insert left behind would then be skipped when it comes
+--   again, and with it the rows of event_ids that the kill had cut off.
 CREATE TABLE IF NOT EXISTS events (
   tenant_id LowCardinality(String),
   project_id LowCardinality(String),
@@ -68,7 +70,7 @@ ENGINE = ReplacingMergeTree(version, removed)
 PARTITION BY bucket
 PRIMARY KEY (tenant_id, project_id, ts)
 ORDER BY (tenant_id, project_id, ts, event_hash)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, non_replicated_deduplication_window = 1000;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;
 
 -- Every copy that ever entered `events`, by the hash of its id: what settling reads. `settled` = 1: the copy lost.
 CREATE TABLE IF NOT EXISTS event_ids (
@@ -89,7 +91,7 @@ ENGINE = ReplacingMergeTree(settled)
 PARTITION BY bucket
 PRIMARY KEY (id_hash)
 ORDER BY (id_hash, tenant_id, raw_partition, raw_offset)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 1024, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS event_ids_of_events TO event_ids AS
 SELECT
@@ -114,7 +116,7 @@ CREATE TABLE IF NOT EXISTS resends (
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (raw_partition, raw_offset)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, non_replicated_deduplication_window = 1000;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;
 
 -- Copies with other content than one stored before, whole. `first_…` is the copy it was compared with: of 'window' the
 -- nearest earlier one in its raw partition (whose hash only the row in `events` knows: `first_content_sha256` is then
@@ -140,7 +142,7 @@ CREATE TABLE IF NOT EXISTS conflicts (
 )
 ENGINE = ReplacingMergeTree(version)
 ORDER BY (tenant_id, event_id, raw_partition, raw_offset)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, non_replicated_deduplication_window = 1000;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;
 
 -- How far settling has come; one row.
 CREATE TABLE IF NOT EXISTS settle_progress (

@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS handoffs (
 ENGINE = ReplacingMergeTree(version, removed)
 PRIMARY KEY (tenant_id, project_id, handed_off_at)
 ORDER BY (tenant_id, project_id, handed_off_at, handoff_id, source_partition, source_offset)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, non_replicated_deduplication_window = 1000;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;
 
 -- One row per MCP call. `at`: started_at, of an ORPHAN_END ended_at (the time that lists and ranges use). status is
 -- McpCallStatus: 1 OPEN, 2 OK, 3 ERROR, 4 ORPHAN_END. measured_ms: ended_at - started_at. Positions are NULL where that
@@ -75,4 +75,4 @@ CREATE TABLE IF NOT EXISTS mcp_calls (
 )
 ENGINE = ReplacingMergeTree(version, removed)
 ORDER BY (tenant_id, project_id, call_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, non_replicated_deduplication_window = 1000;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;

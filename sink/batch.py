@@ -1,0 +1,64 @@
+"""When a batch is large enough (policy) apart from what is in it (state). No clock of its own, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from contracts.dead_letters import SourceRecord
+
+#: (topic, partition)
+TopicPartition = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records and, with them, the offset each partition may be committed to once they are stored."""
+
+    records: list[SourceRecord] = field(default_factory=list)
+    #: Per partition: the offset after its last record.
+    next_offsets: dict[TopicPartition, int] = field(default_factory=dict)
+    #: Bytes of values.
+    bytes: int = 0
+    #: Clock reading when the first record came; None while the batch is empty.
+    opened_at: float | None = None
+
+    def add(self, record: SourceRecord, now: float) -> None:
+        """Append `record`. Records of a partition must come in offset order."""
+        if self.opened_at is None:
+            self.opened_at = now
+        self.records.append(record)
+        self.next_offsets[record.topic, record.partition] = record.offset + 1
+        self.bytes += len(record.value or b"")
+
+    def without(self, partitions: Iterable[TopicPartition]) -> Batch:
+        """What is left when `partitions` are given away."""
+        gone = set(partitions)
+        left = Batch(opened_at=self.opened_at)
+        for record in self.records:
+            if (record.topic, record.partition) not in gone:
+                left.add(record, self.opened_at or 0.0)
+        if not left.records:
+            left.opened_at = None
+        return left
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """Limits; whichever is reached first closes the batch."""
+
+    max_rows: int
+    #: Of values; a batch exceeds it by at most one poll.
+    max_bytes: int
+    #: From the first record on.
+    max_age_seconds: float
+
+    def is_full(self, batch: Batch) -> bool:
+        """No more records should be added."""
+        return len(batch.records) >= self.max_rows or batch.bytes >= self.max_bytes
+
+    def is_due(self, batch: Batch, now: float) -> bool:
+        """The batch should be inserted: full, or old enough."""
+        if batch.opened_at is None:
+            return False
+        return self.is_full(batch) or now - batch.opened_at >= self.max_age_seconds
