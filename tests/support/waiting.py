@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(what: str, probe: Callable[[], T], *, seconds: float = 60.0, every: float = 0.05) -> T:
+def wait_for(what: str, probe: Callable[[], T | None], *, seconds: float = 60.0, every: float = 0.05) -> T:
     """The first true value of `probe`. Blocks; raises AssertionError naming `what` and the last value seen."""
     deadline = time.monotonic() + seconds
     while True:
