@@ -12,7 +12,7 @@ from rich.console import Console
 from cli.stack import jars, kafka
 from cli.stack.ports import PortRequest, settle
 from cli.stack.ui import Reporter
-from runtime.settings import KafkaSettings
+from runtime.settings import KafkaSettings, load
 from tests.support.waiting import wait_for
 
 
@@ -42,7 +42,12 @@ class Broker:
 
     def settings(self, prefix: str, partitions: int = 4) -> KafkaSettings:
         """Settings of a client with topics of its own."""
-        return KafkaSettings(bootstrap_servers=self.bootstrap_servers, topic_prefix=prefix, topic_partitions=partitions)
+        return load(
+            KafkaSettings,
+            bootstrap_servers=self.bootstrap_servers,
+            topic_prefix=prefix,
+            topic_partitions=partitions,
+        )
 
     def create_topics(self, prefix: str, partitions: int = 4) -> KafkaSettings:
         settings = self.settings(prefix, partitions)
