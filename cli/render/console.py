@@ -13,7 +13,7 @@ from rich.console import Console
 PIPE_WIDTH = 160
 
 #: Our signs, and what stands for them where the encoding has no Unicode: one column each, so that tables stay aligned.
-ASCII = str.maketrans("✔✖◌▸…⊘↺→·━╸•┅─│├└“”–—●▪", '+xo>./@>-==*--||`""--*#')
+ASCII = str.maketrans("✔✖◌▸◐…⊘↺→·━•┅─│├└“”", "+xo>~./@>-=*--||`''")
 _HANDLER = "chaukas-ascii"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from chaukas.spec.common.v1 import events_pb2
 from rich.table import Table
@@ -10,19 +10,20 @@ from rich.table import Table
 from cli.render import marks, names, server_facts
 from cli.render.summary import summary
 from cli.render.tables import cell, table
-from cli.render.text import duration, moment
+from cli.render.text import duration, moments
 
 #: Characters of a session id in the table: the tail, because ids made from time share their beginning.
 SESSION_TAIL = 12
 
 
-def event_table(events: Iterable[events_pb2.Event]) -> Table:
+def event_table(events: Sequence[events_pb2.Event]) -> Table:
     """One row per event, in the given order."""
-    rows = table("time (UTC)", "session", "agent", "type", "", ">duration", "what")
-    for event in events:
+    heading, times = moments([event.timestamp for event in events])
+    rows = table(heading, "session", "*agent", "type", "", ">duration", "*what")
+    for event, time in zip(events, times, strict=True):
         facts = server_facts.read(event)
         rows.add_row(
-            moment(event.timestamp) if event.HasField("timestamp") else cell("(none)", "dim"),
+            time,
             cell(tail(event.session_id, SESSION_TAIL), "dim"),
             cell(event.agent_name or event.agent_id),
             cell(names.short(names.EventType, event.type)),

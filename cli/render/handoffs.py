@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +10,7 @@ from rich.text import Text
 from cli.render import marks
 from cli.render.events import SESSION_TAIL, tail
 from cli.render.tables import cell, table
-from cli.render.text import count, duration, moment
+from cli.render.text import count, duration, moments
 from contracts.v1 import facts_pb2, insights_pb2
 
 
@@ -19,13 +19,14 @@ def agent(name: str, identifier: str) -> str:
 
 
 def handoff_table(
-    handoffs: Iterable[facts_pb2.HandoffFact], *, with_session: bool = True, title: str | None = None
+    handoffs: Sequence[facts_pb2.HandoffFact], *, with_session: bool = True, title: str | None = None
 ) -> Table:
     """One row per hand-off; the sign marks one that returns to an agent that had the work before."""
-    columns = ["time (UTC)", "session"] if with_session else []
-    rows = table(*columns, ">hop", "from", "to", "", ">picked up after", "reason", title=title)
-    for fact in handoffs:
-        where = (moment(fact.handed_off_at), cell(tail(fact.session_id, SESSION_TAIL), "dim")) if with_session else ()
+    heading, times = moments([fact.handed_off_at for fact in handoffs])
+    columns = [heading, "session"] if with_session else []
+    rows = table(*columns, ">hop", "*from", "*to", "", ">picked up after", "*reason", title=title)
+    for fact, time in zip(handoffs, times, strict=True):
+        where = (time, cell(tail(fact.session_id, SESSION_TAIL), "dim")) if with_session else ()
         rows.add_row(
             *where,
             str(fact.hop) if fact.hop else "",
@@ -40,7 +41,7 @@ def handoff_table(
 
 def edge_table(edges: Iterable[insights_pb2.HandoffEdge]) -> Table:
     """One row per pair of agents."""
-    rows = table("from", "to", ">hand-offs", ">loops", ">p50", ">p95", ">p99")
+    rows = table("*from", "*to", ">hand-offs", ">loops", ">p50", ">p95", ">p99")
     for edge in edges:
         rows.add_row(
             cell(agent(edge.from_agent_name, edge.from_agent_id)),

@@ -18,7 +18,7 @@ NONE = Text("")
 
 BY_STATUS = {
     events_pb2.EVENT_STATUS_STARTED: Text("▸", "cyan"),
-    events_pb2.EVENT_STATUS_IN_PROGRESS: Text("…", "yellow"),
+    events_pb2.EVENT_STATUS_IN_PROGRESS: Text("◐", "yellow"),
     events_pb2.EVENT_STATUS_COMPLETED: OK,
     events_pb2.EVENT_STATUS_FAILED: FAILED,
     events_pb2.EVENT_STATUS_CANCELLED: Text("⊘", "yellow"),

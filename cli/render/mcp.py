@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -10,19 +10,19 @@ from rich.text import Text
 from cli.render import marks, names
 from cli.render.events import SESSION_TAIL, tail
 from cli.render.tables import cell, table
-from cli.render.text import count, duration, moment, percent
+from cli.render.text import count, duration, moments, percent
 from contracts.v1 import facts_pb2, insights_pb2
 
 
-def call_table(calls: Iterable[facts_pb2.McpCallFact]) -> Table:
+def call_table(calls: Sequence[facts_pb2.McpCallFact]) -> Table:
     """One row per call."""
-    rows = table("time (UTC)", "session", "agent", "server", "operation", "", "status", ">duration", "error")
-    for call in calls:
-        at = call.started_at if call.HasField("started_at") else call.ended_at
+    heading, times = moments([call.started_at if call.HasField("started_at") else call.ended_at for call in calls])
+    rows = table(heading, "session", "*agent", "*server", "*operation", "", "status", ">duration", "*error")
+    for call, time in zip(calls, times, strict=True):
         measured = call.measured_ms if call.HasField("measured_ms") else None
         reported = call.reported_ms if call.HasField("reported_ms") else None
         rows.add_row(
-            moment(at),
+            time,
             cell(tail(call.session_id, SESSION_TAIL), "dim"),
             cell(call.agent_name or call.agent_id),
             cell(call.server_name or call.server_url),

@@ -13,6 +13,8 @@ from cli.render.text import clean, dollars, duration, shorten
 
 #: Longest text taken from one field of content, characters.
 CUT = 80
+#: Most keys of a state update that are read.
+_STATE_KEYS = 8
 
 
 def summary(event: events_pb2.Event, facts: ServerFacts) -> str:
@@ -91,7 +93,19 @@ def _data_access(content: Any) -> list[str]:
 
 
 def _state(content: Any) -> list[str]:
-    return [", ".join(sorted(content.fields))]
+    return [", ".join(_assignment(key, content.fields[key]) for key in sorted(content.fields)[:_STATE_KEYS])]
+
+
+def _assignment(key: str, value: Any) -> str:
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return f"{key} = {value.string_value}"
+        case "number_value":
+            return f"{key} = {value.number_value:g}"
+        case "bool_value":
+            return f"{key} = {str(value.bool_value).lower()}"
+        case _:
+            return key
 
 
 def _error(content: Any) -> list[str]:

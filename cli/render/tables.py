@@ -9,8 +9,8 @@ from rich.text import Text
 from cli.render.text import clean
 
 
-def table(*columns: str, title: str | None = None, expand: bool = False) -> Table:
-    """An empty table. A column name with a leading ``>`` is right-aligned; with ``*`` it takes the room that is left."""
+def table(*columns: str, title: str | None = None) -> Table:
+    """An empty table. A column named ``>…`` is right-aligned; one named ``*…`` gives up its room first when it is scarce."""
     made = Table(
         box=box.SIMPLE_HEAD,
         title=title,
@@ -20,19 +20,17 @@ def table(*columns: str, title: str | None = None, expand: bool = False) -> Tabl
         pad_edge=False,
         padding=(0, 2, 0, 0),
         show_edge=False,
-        expand=expand,
     )
     for name in columns:
         made.add_column(
-            name.lstrip(">*"),
+            Text(name.lstrip(">*"), no_wrap=True),
             justify="right" if name.startswith(">") else "left",
-            no_wrap=True,
+            no_wrap=not name.startswith("*"),
             overflow="ellipsis",
-            ratio=1 if name.startswith("*") and expand else None,
         )
     return made
 
 
 def cell(text: str, style: str = "") -> Text:
-    """Untrusted text as a cell."""
-    return Text(clean(text), style)
+    """Untrusted text as a cell; never more than one line."""
+    return Text(clean(text), style, no_wrap=True, overflow="ellipsis")

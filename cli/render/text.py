@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -43,14 +44,26 @@ def duration(ms: float | None) -> str:
 
 
 def moment(timestamp: Timestamp) -> str:
-    """UTC to the millisecond, sortable; a value no calendar holds is shown as its seconds."""
+    """UTC to the millisecond, sortable; a value no calendar holds is shown as its seconds, an unset one as a dash."""
+    if not timestamp.seconds and not timestamp.nanos:
+        return "-"
     try:
         when = dt.datetime(1970, 1, 1) + dt.timedelta(  # noqa: DTZ001 - always UTC, and printed as such
             seconds=timestamp.seconds, milliseconds=timestamp.nanos // 1_000_000
         )
     except OverflowError:
         return f"{timestamp.seconds} s"
-    return f"{when.isoformat(sep=' ', timespec='milliseconds')}"
+    return when.isoformat(sep=" ", timespec="milliseconds")
+
+
+def moments(timestamps: Sequence[Timestamp]) -> tuple[str, list[str]]:
+    """A column of times: its heading and its values; a day that all share goes into the heading."""
+    texts = [moment(timestamp) for timestamp in timestamps]
+    days = {text.partition(" ")[0] for text in texts if text[:1].isdecimal()}
+    if len(days) != 1:
+        return "time (UTC)", texts
+    day = days.pop()
+    return f"{day} UTC", [text.removeprefix(f"{day} ") for text in texts]
 
 
 def nanoseconds(timestamp: Timestamp) -> int:

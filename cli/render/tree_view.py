@@ -36,6 +36,7 @@ _WORDS = {
     "output emitted": "output",
     "policy decision": "policy",
     "state update": "state",
+    "data access": "data",
 }
 
 
