@@ -65,6 +65,8 @@ def enriched(source: SourceRecord) -> Enriched:
     raw = enrichment.raw
     if not (0 <= raw.partition <= _MAX_PARTITION and 0 <= raw.offset <= _MAX_OFFSET) or not enrichment.HasField("raw"):
         raise BadRecord(Reason.FOREIGN_RECORD, "header enrichment: no position in the raw topic")
+    if enrichment.resend_of < 0 or enrichment.conflicts_with < 0:
+        raise BadRecord(Reason.FOREIGN_RECORD, "header enrichment: no position of the earlier copy")
     if len(enrichment.content_sha256) != _SHA256_BYTES or len(enrichment.canonical_sha256) != _SHA256_BYTES:
         raise BadRecord(Reason.FOREIGN_RECORD, "header enrichment: no sha-256 of the content")
     return Enriched(source, headers, enrichment, source.value or b"")

@@ -1,0 +1,335 @@
+"""The sink's loop: one consumer group on everything that becomes rows.
+
+An offset is committed only after the rows before it are stored (and their dead letters acknowledged). The order, per turn
+of :meth:`SinkConsumer.turn`:
+
+1. Poll: records go into the open batch together with the offset that follows them.
+2. If the running insert is through: commit its offsets. Only here, and in 5, is anything committed.
+3. If the open batch is due (rows, bytes or age) and no insert runs: map its rows (pure) and hand them to the writer's thread,
+   which inserts them with a bounded time per insert, retries what is transient, and isolates and dead-letters what is not.
+4. If the open batch is full and the insert still runs: pause the partitions and go on polling, so that the group keeps this
+   member; resume when the writer took the batch. ClickHouse being away is no more than a long insert: nothing is dropped.
+5. On revoke: the open batch is forgotten; the running insert gets until the deadline to finish and is then committed, else
+   given up without a commit. Whoever gets the partitions reads those records again, and the engine makes them one row.
+
+At most two batches are in memory: the open one and the one being inserted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from contracts.dead_letters import SourceRecord
+from contracts.topics import ENRICHED_MAX_BYTES, Topics
+from contracts.v1.dead_letter_pb2 import DeadLetter
+from runtime.health import Readiness
+from runtime.logs import get_logger
+from runtime.settings import KafkaSettings
+from sink.batch import Batch, BatchPolicy
+from sink.batch import TopicPartition as Partition
+from sink.metrics import SinkMetrics
+from sink.prepare import Prepared, prepare
+from sink.writer import Abandoned, Writer
+
+log = get_logger(__name__)
+
+#: Most records of one poll.
+POLL_RECORDS = 2_000
+#: Longest wait of one poll, seconds; also how late an insert's end is noticed.
+POLL_SECONDS = 0.05
+#: A full batch waits this long for the running insert before the partitions are paused, seconds: pausing throws away what
+#: librdkafka has fetched ahead.
+PAUSE_AFTER_SECONDS = 1.0
+#: What librdkafka fetches ahead, kilobytes.
+FETCH_AHEAD_KBYTES = 64 * 1024
+#: How often lag and connection are looked at, seconds.
+CHECK_SECONDS = 5.0
+
+
+def consumer_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
+    """librdkafka configuration: nothing is committed or stored behind the loop's back."""
+    return {
+        "auto.offset.reset": "earliest",
+        "queued.max.messages.kbytes": FETCH_AHEAD_KBYTES,
+        "max.partition.fetch.bytes": ENRICHED_MAX_BYTES,
+        "fetch.wait.max.ms": 100,
+        "session.timeout.ms": 15_000,
+        **settings.client_config(),
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "partition.assignment.strategy": "range",
+    }
+
+
+def source_record(message: Message) -> SourceRecord:
+    """`message` as the pure parts know it."""
+    return SourceRecord(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        key=message.key(),
+        value=message.value(),
+        headers=tuple(cast("list[tuple[str, bytes | None]]", message.headers() or [])),
+        timestamp_ms=message.timestamp()[1],
+    )
+
+
+class _Insert:
+    """A batch on its way into the store."""
+
+    def __init__(self, prepared: Prepared, abandon: threading.Event, future: Future[list[DeadLetter]]) -> None:
+        self.prepared = prepared
+        self.abandon = abandon
+        self.future = future
+
+
+class SinkConsumer:
+    """See the module's docstring. All methods but :meth:`stop` belong to the thread that calls :meth:`run`."""
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        topics: Topics,
+        writer: Writer,
+        policy: BatchPolicy,
+        metrics: SinkMetrics,
+        readiness: Readiness,
+        *,
+        revoke_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._consumer = consumer
+        self._topics = topics
+        self._writer = writer
+        self._policy = policy
+        self._metrics = metrics
+        self._readiness = readiness
+        self._revoke_seconds = revoke_seconds
+        self._clock = clock
+        self._wall_ns = wall_ns
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="sink-insert")
+        self._stopping = threading.Event()
+        self._batch = Batch()
+        self._insert: _Insert | None = None
+        self._waiting_since: float | None = None
+        self._paused = False
+        self._committed: dict[Partition, int] = {}
+        self._uncommitted: dict[Partition, int] = {}
+        self._next_check = 0.0
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to finish: the running insert is awaited and committed. Any thread."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Consume until :meth:`stop`. Blocks. Raises KafkaException when the client is beyond recovery."""
+        topics = self._topics
+        self._readiness.set("kafka", "no partitions assigned yet")
+        self._consumer.subscribe(
+            [topics.enriched, topics.handoffs, topics.mcp_calls, topics.dead_letters],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+        try:
+            while not self._stopping.is_set():
+                self.turn()
+        finally:
+            # Closing leaves the group, which revokes: the running insert is finished and committed there.
+            self._consumer.close()
+            if self._insert is not None:
+                self._insert.abandon.set()
+            self._threads.shutdown(wait=True)
+
+    def turn(self) -> None:
+        """One turn of the loop; the numbers are those of the module's docstring."""
+        full = self._policy.is_full(self._batch)
+        waiting = self._poll_or_wait(full)  # 1, 4
+        self._finish_insert()  # 2
+        if self._insert is None and self._policy.is_due(self._batch, self._clock()):  # 3
+            self._start_insert()
+        elif full and waiting >= PAUSE_AFTER_SECONDS:
+            self._pause()
+        if self._clock() >= self._next_check:
+            self._check()
+
+    def _poll_or_wait(self, full: bool) -> float:
+        """Poll unless the open batch is full; returns for how long a full batch has waited, seconds."""
+        if not full:
+            self._waiting_since = None
+        elif not self._paused:
+            if self._waiting_since is None:
+                self._waiting_since = self._clock()
+            if self._insert is not None:
+                self._wait_for_insert(POLL_SECONDS)
+            return self._clock() - self._waiting_since
+        messages = self._consumer.consume(POLL_RECORDS, POLL_SECONDS)
+        now = self._clock()
+        for message in messages:
+            error = message.error()
+            if error is None:
+                self._batch.add(source_record(message), now)
+            else:
+                self._on_error(error)
+        return 0.0
+
+    def _wait_for_insert(self, seconds: float) -> bool:
+        """Whether the running insert is through (or there is none) after at most `seconds`."""
+        if self._insert is None:
+            return True
+        try:
+            self._insert.future.exception(seconds)
+        except FutureTimeout:
+            return False
+        return True
+
+    def _start_insert(self) -> None:
+        batch, self._batch = self._batch, Batch()
+        prepared = prepare(batch, self._topics)
+        abandon = threading.Event()
+        self._metrics.batch_records.observe(prepared.records)
+        self._insert = _Insert(prepared, abandon, self._threads.submit(self._writer.store, prepared, abandon))
+        self._resume()
+
+    def _finish_insert(self) -> None:
+        """Commit the running insert if it is through. Raises what the writer raised beyond its own errors."""
+        insert = self._insert
+        if insert is None or not insert.future.done():
+            return
+        self._insert = None
+        try:
+            insert.future.result()
+        except Abandoned:
+            return
+        self._observe(insert.prepared)
+        if not insert.abandon.is_set():
+            self._commit(insert.prepared.next_offsets)
+
+    def _observe(self, prepared: Prepared) -> None:
+        for table in prepared.tables:
+            if table.name == "resends":
+                self._metrics.resends.labels("window").inc(len(table.sources))
+            elif table.name == "conflicts":
+                self._metrics.conflicts.labels("window").inc(len(table.sources))
+        if prepared.received_ns is not None:
+            self._metrics.freshness_seconds.observe(max(self._wall_ns() - prepared.received_ns[0], 0) / 1e9)
+
+    def _commit(self, next_offsets: Mapping[Partition, int]) -> None:
+        """Commit synchronously; what fails is tried again with the next batch or check."""
+        self._uncommitted.update(next_offsets)
+        offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in self._uncommitted.items()]
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            self._metrics.commit_failures.inc()
+            log.warning("commit failed; rows stay once when they are read again", error=str(error))
+            return
+        self._committed.update(self._uncommitted)
+        self._uncommitted.clear()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._consumer.pause(self._consumer.assignment())
+            self._paused = True
+            self._metrics.paused.set(1)
+
+    def _resume(self) -> None:
+        self._waiting_since = None
+        if self._paused:
+            self._consumer.resume(self._consumer.assignment())
+            self._paused = False
+            self._metrics.paused.set(0)
+
+    def _on_assign(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        log.info("partitions assigned", partitions=len(partitions))
+        self._paused = False
+        self._metrics.paused.set(0)
+        self._readiness.set("kafka")
+
+    def _on_revoke(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        """5: called inside consume() and close()."""
+        finished = self._wait_for_insert(self._revoke_seconds)
+        if finished:
+            self._finish_insert()
+        self._forget(partitions)
+        log.info("partitions given away", partitions=len(partitions), insert_finished=finished)
+
+    def _on_lost(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        """The group went on without this member: nothing may be committed any more."""
+        self._forget(partitions)
+        log.warning("partitions lost", partitions=len(partitions))
+
+    def _forget(self, partitions: Sequence[TopicPartition]) -> None:
+        gone = [(partition.topic, partition.partition) for partition in partitions]
+        self._batch = self._batch.without(gone)
+        if self._insert is not None:
+            self._insert.abandon.set()
+        for key in gone:
+            self._uncommitted.pop(key, None)
+            if self._committed.pop(key, None) is not None:
+                self._metrics.consumer_lag.remove(key[0], str(key[1]))
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise KafkaException(error)
+        log.warning("kafka error", code=error.name())
+
+    def on_client_error(self, error: KafkaError) -> None:
+        """librdkafka's ``error_cb``."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._readiness.set("kafka", "no broker answers")
+            self._next_check = 0.0
+
+    def _check(self) -> None:
+        """Every :data:`CHECK_SECONDS`: lag, readiness, commits that failed."""
+        self._next_check = self._clock() + CHECK_SECONDS
+        self._readiness.set("store", self._writer.problem)
+        if self._uncommitted:
+            self._commit({})
+        for (topic, number), offset in self._committed.items():
+            _low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+            if high >= 0:
+                self._metrics.consumer_lag.labels(topic, str(number)).set(max(high - offset, 0))
+        if self._readiness.conditions.get("kafka"):
+            self._probe()
+
+    def _probe(self) -> None:
+        try:
+            self._consumer.list_topics(self._topics.enriched, timeout=1.0)
+        except KafkaException as error:
+            self._readiness.set("kafka", f"no broker answers: {error.args[0].name()}")
+        else:
+            self._readiness.set("kafka")
+
+
+def build(
+    settings: KafkaSettings,
+    group: str,
+    writer: Writer,
+    policy: BatchPolicy,
+    metrics: SinkMetrics,
+    readiness: Readiness,
+    *,
+    revoke_seconds: float,
+) -> SinkConsumer:
+    """A SinkConsumer on a real Kafka client."""
+    loop: SinkConsumer | None = None
+
+    def on_error(error: KafkaError) -> None:
+        if loop is not None:
+            loop.on_client_error(error)
+
+    config = {**consumer_config(settings, group), "error_cb": on_error}
+    consumer = Consumer(config, logger=logging.getLogger("kafka.consumer"))
+    loop = SinkConsumer(consumer, settings.topics, writer, policy, metrics, readiness, revoke_seconds=revoke_seconds)
+    return loop

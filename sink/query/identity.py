@@ -1,0 +1,55 @@
+"""Who is asking, and which rows that is allowed to be about. Pure.
+
+Only the gateway is a client. It proves itself with the shared token and names the caller it authenticated; the request's own
+tenant and project can narrow what that caller sees, never widen it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from contracts.errors import PermissionDenied, Unauthenticated
+from contracts.identity import IDENTITY_METADATA, INTERNAL_TOKEN_METADATA, Identity, identity_from_metadata
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The rows a query may see: one tenant, and some of its projects (sorted) or, None, all of them."""
+
+    tenant_id: str
+    projects: tuple[str, ...] | None
+
+    @property
+    def one_project(self) -> str | None:
+        return self.projects[0] if self.projects is not None and len(self.projects) == 1 else None
+
+
+def authenticate(metadata: Metadata, token: str) -> Identity:
+    """The caller the gateway vouches for; an empty `token` trusts every client. Raises Unauthenticated."""
+    found = {name: value if isinstance(value, bytes) else value.encode() for name, value in metadata}
+    if token and not hmac.compare_digest(found.get(INTERNAL_TOKEN_METADATA, b""), token.encode()):
+        raise Unauthenticated(f"metadata {INTERNAL_TOKEN_METADATA}: missing or wrong")
+    try:
+        identity = identity_from_metadata(found[IDENTITY_METADATA])
+    except (KeyError, DecodeError):
+        raise Unauthenticated(f"metadata {IDENTITY_METADATA}: missing or unreadable") from None
+    if not identity.tenant_id:
+        raise Unauthenticated(f"metadata {IDENTITY_METADATA}: names no tenant")
+    return identity
+
+
+def scope_of(identity: Identity, tenant_id: str, project_id: str) -> Scope:
+    """What a request for `tenant_id` and `project_id` (empty: whatever the caller may see) covers. Raises PermissionDenied."""
+    if tenant_id and tenant_id != identity.tenant_id:
+        raise PermissionDenied("the key does not belong to this tenant")
+    if not project_id:
+        return Scope(identity.tenant_id, None if identity.projects is None else tuple(sorted(identity.projects)))
+    if not identity.allows_project(project_id):
+        raise PermissionDenied("the key does not cover this project")
+    return Scope(identity.tenant_id, (project_id,))

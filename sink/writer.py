@@ -1,0 +1,146 @@
+"""Stores one prepared batch: inserts with retries and bisection, then dead letters. Runs on a thread of its own.
+
+The consumer's thread goes on polling meanwhile, so an outage of ClickHouse costs neither the group membership nor a record.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+
+from contracts.dead_letters import Reason
+from contracts.errors import Unavailable
+from contracts.v1.dead_letter_pb2 import DeadLetter
+from runtime.logs import get_logger
+from sink.metrics import SinkMetrics
+from sink.prepare import Prepared, TableRows, letter
+from sink.route import BadRecord
+from sink.store_errors import Fault, describe, fault_of
+
+log = get_logger(__name__)
+
+Insert = Callable[[str, pa.Table], None]
+
+
+class Abandoned(Exception):
+    """The batch was given up (partitions revoked, process stopping): do not commit it."""
+
+
+class Letters(Protocol):
+    """Where dead letters go; returns when they are durable, raises Unavailable."""
+
+    def send(self, letters: Sequence[DeadLetter]) -> None: ...
+
+
+def arrow_insert(client: Client, timeout_seconds: float) -> Insert:
+    """An insert through `client`, bounded to `timeout_seconds` by the engine."""
+    settings: dict[str, Any] = {
+        "max_execution_time": timeout_seconds,
+        # Durable when it returns, whatever the server's default is.
+        "async_insert": 0,
+        # An insert after a long outage may span many months.
+        "max_partitions_per_insert_block": 0,
+    }
+
+    def insert(table: str, rows: pa.Table) -> None:
+        client.insert_arrow(table, rows, settings=settings)
+
+    return insert
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Full-jitter back-off."""
+
+    first_seconds: float = 0.2
+    most_seconds: float = 10.0
+
+    def delay(self, attempt: int) -> float:
+        """Seconds before attempt `attempt` + 1; `attempt` counts from 1."""
+        bound = min(self.most_seconds, self.first_seconds * 2.0 ** min(attempt - 1, 30))
+        return bound * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
+
+
+class Writer:
+    """Inserts and dead-letters; see :meth:`store`."""
+
+    def __init__(self, insert: Insert, letters: Letters, metrics: SinkMetrics, backoff: Backoff | None = None) -> None:
+        self._insert = insert
+        self._letters = letters
+        self._metrics = metrics
+        self._backoff = backoff or Backoff()
+        #: What is wrong with the store at the moment, for the readiness page; '' when the last insert worked.
+        self.problem = ""
+
+    def store(self, prepared: Prepared, abandon: threading.Event) -> list[DeadLetter]:
+        """Return when every row is stored and every letter acknowledged; the letters sent are returned.
+
+        Blocks as long as the store is away. Raises :class:`Abandoned` once `abandon` is set and the running insert is
+        through. Rows that are already stored then stay: storing them again changes nothing.
+        """
+        letters = list(prepared.letters)
+        started = time.monotonic()
+        for table in prepared.tables:
+            self._store_table(table, letters, abandon)
+        self._metrics.insert_seconds.observe(time.monotonic() - started)
+        if letters:
+            self._send(letters, abandon)
+        return letters
+
+    def _store_table(self, rows: TableRows, letters: list[DeadLetter], abandon: threading.Event) -> None:
+        """Insert; refused rows are isolated by halving and added to `letters`."""
+        todo = [rows]
+        attempt = 0
+        while todo:
+            if abandon.is_set():
+                raise Abandoned
+            part = todo.pop()
+            try:
+                self._insert(part.name, part.rows)
+            except Exception as error:  # noqa: BLE001 - sorted by code; what nobody knows is retried, never dropped
+                fault = fault_of(error)
+                self._metrics.insert_failures.labels(fault.value).inc()
+                if fault is not Fault.RETRY and len(part.sources) > 1:
+                    first, second = part.halves()
+                    todo += (second, first)
+                elif fault is Fault.DATA:
+                    refused = BadRecord(Reason.ROW_REFUSED, f"table {part.name}: {describe(error)}")
+                    letters.append(letter(part.sources[0], refused))
+                    log.warning("row refused", table=part.name, error=describe(error))
+                else:
+                    attempt += 1
+                    self._wait(f"inserts into {part.name} fail: {describe(error)}", attempt, abandon)
+                    todo.append(part)
+            else:
+                attempt = 0
+                self.problem = ""
+                self._metrics.rows_stored.labels(part.name).inc(len(part.sources))
+
+    def _send(self, letters: Sequence[DeadLetter], abandon: threading.Event) -> None:
+        attempt = 0
+        while True:
+            try:
+                self._letters.send(letters)
+            except Unavailable as error:
+                attempt += 1
+                self._wait(str(error), attempt, abandon)
+            else:
+                break
+        self.problem = ""
+        for sent in letters:
+            self._metrics.dead_letters.labels(sent.reason).inc()
+
+    def _wait(self, problem: str, attempt: int, abandon: threading.Event) -> None:
+        """Back off before the next attempt; raises Abandoned when the batch is given up meanwhile."""
+        self.problem = problem
+        delay = self._backoff.delay(attempt)
+        log.warning("waiting for the store", problem=problem, attempt=attempt, delay_seconds=round(delay, 2))
+        if abandon.wait(delay):
+            raise Abandoned
