@@ -95,8 +95,8 @@ class Stack:
             self.endpoints.grpc_target, options=[("grpc.max_receive_message_length", 16 << 20)]
         )
 
-    def metadata(self, key: str | None = None) -> list[tuple[str, str]]:
-        return [("authorization", f"Bearer {key or self.endpoints.api_key}")]
+    def metadata(self, key: str | None = None) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {key or self.endpoints.api_key}"),)
 
 
 class Client:

@@ -1,0 +1,54 @@
+"""What the front door does to each event, against protobuf's own parse and serialize of the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chaukas.spec.common.v1 import events_pb2 as pb
+from chaukas.spec.server.v1 import server_pb2
+
+from benchmarks.measure import Result, compare
+from contracts import validation, wire
+from tests.support.events import seeded_sessions
+
+BATCH = 100
+
+
+def _requests(count: int) -> list[bytes]:
+    events = [
+        event for session in seeded_sessions(7, count * BATCH // 15, tenant="t", project="p") for event in session
+    ]
+    made = []
+    for start in range(0, count * BATCH, BATCH):
+        request = server_pb2.IngestEventBatchRequest()
+        request.event_batch.events.extend(events[start : start + BATCH])
+        made.append(request.SerializeToString())
+    return made
+
+
+def run() -> Iterator[Result]:
+    requests = _requests(200)
+    limits = validation.Limits()
+
+    def ours() -> None:
+        for data in requests:
+            values = wire.slice_batch(data, 1000).slices()
+            for value, event in zip(values, wire.parse_events(values), strict=True):
+                assert event is not None
+                assert not validation.event_problems(event, validation.identifiers(event), len(value), limits)
+
+    def parse_and_serialize() -> None:
+        for data in requests:
+            values = wire.slice_batch(data, 1000).slices()
+            for value in values:
+                pb.Event.FromString(value).SerializeToString()
+
+    yield compare(
+        "gateway-steps",
+        "slice, parse, validate",
+        ours,
+        "slice, parse, serialize",
+        parse_and_serialize,
+        events=len(requests) * BATCH,
+        goal=2.5,
+    )
