@@ -69,6 +69,8 @@ class Transport(base.Transport):
             "acks": "all",
             "enable.idempotence": True,
             # A record that is given up must not be overtaken by later ones of its partition: the producer stops instead.
+            # librdkafka excepts message.timeout.ms from this, so there is none; the stall watchdog bounds the wait.
+            "message.timeout.ms": 0,
             "enable.gapless.guarantee": True,
             # The same partition as Java's and Faust's producers choose for a key.
             "partitioner": "murmur2_random",

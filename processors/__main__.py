@@ -1,0 +1,90 @@
+"""Runs one worker: ``python -m processors``. Several of them share the work as members of one consumer group.
+
+SIGTERM and SIGINT stop it gracefully: what agents hold is finished (within limits), finished offsets are committed, the
+group is left. Exit status: 0 after a signal; 1 after a crash (a batch that kept failing, a flood of dead letters); 74 when
+Kafka did not take a record; 75 when nothing moved for too long; 78 for wrong settings or topics. A supervisor restarts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import Any
+
+import faust
+import uvloop
+from mode import Service
+
+from contracts.errors import Unavailable
+from processors.app import Processors, build
+from runtime import http, logs
+from runtime.kafka import TopicMisconfigured, check_topics
+from runtime.settings import InvalidSettings, KafkaSettings, ProcessorsSettings, load
+from runtime.settings.base import LogLevel
+
+#: EX_CONFIG: restarting without a change will not help.
+EXIT_CONFIG = 78
+#: EX_TEMPFAIL: Kafka is not there (yet).
+EXIT_UNAVAILABLE = 75
+
+
+class StatusPage(Service):
+    """``/healthz``, ``/readyz`` and ``/metrics`` beside the app, in its event loop."""
+
+    abstract = False
+
+    def __init__(self, processors: Processors, host: str, port: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._socket = http.listen(host, port)
+        self._server = http.embedded(http.status_app(processors.registry, processors.readiness))
+
+    async def on_start(self) -> None:
+        self.add_future(self._server.serve(sockets=[self._socket]))
+
+    async def on_stop(self) -> None:
+        self._server.should_exit = True
+
+
+class Worker(faust.Worker):
+    """Faust's worker without its own logging, spinner and redirected streams: the process has set those up."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, override_logging=False, quiet=True, redirect_stdouts=False, **kwargs)
+        self.spinner = None
+
+
+def main() -> None:
+    try:
+        settings, kafka = load(ProcessorsSettings), load(KafkaSettings)
+    except InvalidSettings as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(EXIT_CONFIG) from None
+    logs.configure("processors", settings.log_level, settings.log_format)
+    for chatty in ("faust", "mode", "uvicorn", "processors.transport"):
+        if settings.log_level is LogLevel.INFO:  # every service of theirs reports each start and stop
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+    logger = logs.get_logger(__name__)
+    try:
+        check_topics(kafka)
+    except TopicMisconfigured as error:
+        logger.critical("the topics are not right", problem=str(error))
+        raise SystemExit(EXIT_CONFIG) from None
+    except Unavailable as error:
+        logger.critical("Kafka does not answer", problem=str(error))
+        raise SystemExit(EXIT_UNAVAILABLE) from None
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    processors = build(settings, kafka)
+    port = settings.http_port + settings.instance if settings.http_port else 0
+    try:
+        page = StatusPage(processors, settings.http_host, port, loop=loop)
+    except OSError as error:
+        logger.critical("the status page cannot listen", host=settings.http_host, port=port, problem=str(error))
+        raise SystemExit(EXIT_CONFIG) from None
+    logger.info("starting", group=settings.group, instance=settings.instance, window_offsets=settings.window_offsets)
+    Worker(processors.app, page, loop=loop).execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""The agent: batches of raw records in, enriched records, facts and dead letters out.
+
+For each batch, in this order:
+
+1. when the partition was assigned anew (or the batch is not the next one), rebuild its window by reading back;
+2. each record through the steps; a bad record becomes a dead letter and the batch goes on;
+3. produce everything into the batch's outbox;
+4. declare the batch done when every delivery report is in. Only then may its offsets be committed.
+
+An exception in between is the batch's failure: the transport delivers it again, from a rebuilt window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from contracts.dead_letters import SourceRecord
+from contracts.topics import Topics
+from processors import emit
+from processors.flood import Flood, FloodOfDeadLetters
+from processors.intake import BadRecord
+from processors.metrics import Metrics, record_age_seconds
+from processors.pipeline import Output, PartitionState, process
+from processors.rebuild import Reader, rebuild, source_record
+from processors.transport import Batch, Outbox, StopWorker
+from processors.window import Window
+from runtime.logs import get_logger
+
+logger = get_logger(__name__)
+
+
+class Partition:
+    """What the agent keeps of one partition under one assignment."""
+
+    __slots__ = ("assignment", "flood", "misses", "state")
+
+    def __init__(self, assignment: int, state: PartitionState, flood: Flood) -> None:
+        self.assignment = assignment
+        self.state = state
+        self.flood = flood
+        #: Window misses already counted in the metric.
+        self.misses = state.spans.misses
+
+
+class EnrichAgent:
+    """See the module. `outbox` gives a new outbox, `read` reads a partition back (blocking)."""
+
+    def __init__(
+        self,
+        *,
+        topics: Topics,
+        window: Window,
+        outbox: Callable[[], Outbox],
+        read: Reader,
+        metrics: Metrics,
+        accepted_until_ms: int = 0,
+    ) -> None:
+        self._topics = topics
+        self._window = window
+        self._outbox = outbox
+        self._read = read
+        self._metrics = metrics
+        #: Dead letters of records with an earlier Kafka time do not count as a flood, Unix milliseconds.
+        self._accepted_until_ms = accepted_until_ms
+        self._partitions: dict[int, Partition] = {}
+
+    async def run(self, batches: AsyncIterator[Batch]) -> None:
+        """The body of the Faust agent; never raises."""
+        async for batch in batches:
+            try:
+                partition = await self._partition(batch)
+                outbox = self._outbox()
+                self._process(batch, partition, outbox)
+                batch.done_after(outbox)
+                batch.pending.add_done_callback(_Freshness(self._metrics, batch.records[-1].timestamp()[1]))
+            except FloodOfDeadLetters as flood:
+                batch.failed(StopWorker(str(flood)))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the batch is not acknowledged
+                batch.failed(error)
+
+    async def _partition(self, batch: Batch) -> Partition:
+        number = batch.tp.partition
+        known = self._partitions.get(number)
+        if (
+            known is not None
+            and known.assignment == batch.assignment
+            and 0 <= known.state.next_offset <= batch.first_offset
+        ):
+            return known
+        # What is kept does not lead up to this batch: another assignment, or the batch was half processed and failed.
+        self._partitions.pop(number, None)
+        started = time.monotonic()
+        state, flood = await asyncio.to_thread(
+            rebuild, self._read, batch.tp.topic, number, batch.first_offset, self._window, batch.working
+        )
+        taken = time.monotonic() - started
+        self._metrics.rebuild_seconds.observe(taken)
+        logger.info(
+            "window rebuilt",
+            partition=number,
+            before_offset=batch.first_offset,
+            entries=len(state),
+            seconds=round(taken, 3),
+        )
+        partition = Partition(batch.assignment, state, flood)
+        self._partitions[number] = partition
+        return partition
+
+    def forget(self, partitions: set[int]) -> None:
+        """These partitions were taken away: free their memory."""
+        for number in partitions:
+            if self._partitions.pop(number, None) is not None:
+                self._metrics.window_entries.remove(str(number))
+
+    def _process(self, batch: Batch, partition: Partition, outbox: Outbox) -> None:
+        counts = _Counts()
+        for message in batch:
+            source = source_record(message)
+            try:
+                output = process(partition.state, source)
+                emit.check_size(output.enriched, source)
+            except BadRecord as bad:
+                emit.emit_dead_letter(outbox, self._topics, source, bad)
+                counts.dead_letter(bad)
+                self._count_towards_flood(partition.flood, bad, source)
+            else:
+                partition.flood.good()
+                emit.emit(outbox, self._topics, source, output)
+                counts.output(output)
+        counts.publish(self._metrics, outbox.bytes)
+        self._metrics.window_entries.labels(str(batch.tp.partition)).set(len(partition.state))
+        misses = partition.state.spans.misses
+        self._metrics.window_misses.inc(misses - partition.misses)
+        partition.misses = misses
+
+    def _count_towards_flood(self, flood: Flood, bad: BadRecord, source: SourceRecord) -> None:
+        logger.warning(
+            "dead letter",
+            reason=bad.reason.value,
+            explanation=str(bad),
+            topic=source.topic,
+            partition=source.partition,
+            offset=source.offset,
+        )
+        if source.timestamp_ms < self._accepted_until_ms:
+            flood.skip()
+            return
+        flood.bad(bad, source)
+        flood.check(source)
+
+
+class _Counts:
+    """One batch's numbers, published once."""
+
+    def __init__(self) -> None:
+        self.fates = {"enriched": 0, "resend": 0, "conflict": 0, "dead_letter": 0}
+        self.facts: dict[tuple[str, int], int] = {}
+        self.reasons: dict[str, int] = {}
+        self.negative = 0
+
+    def dead_letter(self, bad: BadRecord) -> None:
+        self.fates["dead_letter"] += 1
+        self.reasons[bad.reason.value] = self.reasons.get(bad.reason.value, 0) + 1
+
+    def output(self, output: Output) -> None:
+        enrichment = output.enriched.enrichment
+        if enrichment.HasField("resend_of"):
+            self.fates["resend"] += 1
+        elif enrichment.HasField("conflicts_with"):
+            self.fates["conflict"] += 1
+        else:
+            self.fates["enriched"] += 1
+        if enrichment.duration_ms < 0:
+            self.negative += 1
+        for handoff in output.handoffs:
+            self._fact("handoff", handoff.revision)
+        for call in output.mcp_calls:
+            self._fact("mcp_call", call.revision)
+
+    def _fact(self, kind: str, revision: int) -> None:
+        self.facts[kind, revision] = self.facts.get((kind, revision), 0) + 1
+
+    def publish(self, metrics: Metrics, produced_bytes: int) -> None:
+        for fate, count in self.fates.items():
+            metrics.records.labels(fate).inc(count)
+        for (kind, revision), count in self.facts.items():
+            metrics.facts.labels(kind, str(revision)).inc(count)
+        for reason, count in self.reasons.items():
+            metrics.dead_letters.labels(reason).inc(count)
+        metrics.negative_durations.inc(self.negative)
+        metrics.produced_bytes.inc(produced_bytes)
+
+
+class _Freshness:
+    """Observes how old a batch's last record is when the batch became durable."""
+
+    __slots__ = ("_metrics", "_timestamp_ms")
+
+    def __init__(self, metrics: Metrics, timestamp_ms: int) -> None:
+        self._metrics = metrics
+        self._timestamp_ms = timestamp_ms
+
+    def __call__(self, _: Any) -> None:
+        self._metrics.freshness_seconds.observe(record_age_seconds(self._timestamp_ms))

@@ -1,0 +1,123 @@
+"""The Faust application, built from settings: one topic in, one agent, no tables."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import faust
+from prometheus_client import CollectorRegistry
+
+from contracts.topics import DEAD_LETTER_MAX_BYTES
+from processors.agents import EnrichAgent
+from processors.metrics import Metrics, TransportCollector
+from processors.rebuild import kafka_reader
+from processors.transport import BatchApp, BatchSchema, Options
+from processors.window import Window
+from runtime.health import Readiness
+from runtime.kafka import producer_config
+from runtime.logs import get_logger
+from runtime.settings.kafka import KafkaSettings
+from runtime.settings.processors import ProcessorsSettings
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Processors:
+    """The application with what its status page shows."""
+
+    app: BatchApp
+    agent: EnrichAgent
+    registry: CollectorRegistry
+    readiness: Readiness
+
+
+def build(settings: ProcessorsSettings, kafka: KafkaSettings) -> Processors:
+    """Wire everything; no I/O. The app is run by ``python -m processors``, or by Faust's own worker."""
+    app = BatchApp(
+        settings.group,
+        options=transport_options(settings, kafka),
+        broker="confluent-batch://",  # selects the transport; where the brokers are is in its options
+        store="memory://",
+        # Faust insists on creating a data directory, although nothing is kept in it without tables.
+        datadir=Path(tempfile.gettempdir()) / f"chaukas-processors-{settings.instance}",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        stream_recovery_delay=0.0,
+        broker_commit_interval=settings.commit_seconds,
+        broker_session_timeout=settings.session_seconds,
+        broker_heartbeat_interval=settings.session_seconds / 6,
+        broker_max_poll_interval=300.0,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=f"{settings.group_instance_id}-{settings.instance}"
+        if settings.group_instance_id
+        else None,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        autodiscover=False,
+    )
+    registry = CollectorRegistry()
+    readiness = Readiness()
+    readiness.set("group", "no partitions were assigned yet")
+    agent = EnrichAgent(
+        topics=kafka.topics,
+        window=Window(settings.window_offsets),
+        outbox=app.outbox,
+        read=kafka_reader(kafka.client_config()),
+        metrics=Metrics(registry),
+        accepted_until_ms=settings.accepted_until_ms,
+    )
+    registry.register(TransportCollector(lambda: app.batch_consumer))
+    raw = app.topic(kafka.topics.raw, schema=BatchSchema())
+    app.agent(raw, name="enrich", concurrency=1)(cast(Any, agent.run))  # a stream of our batches
+    _observe(app, agent, readiness)
+    return Processors(app, agent, registry, readiness)
+
+
+def transport_options(settings: ProcessorsSettings, kafka: KafkaSettings) -> Options:
+    """Where the brokers are, and the bounds."""
+    return Options(
+        consumer={
+            **kafka.client_config(),
+            # How long an idle fetch waits at the broker; it answers at once when there is something.
+            "fetch.wait.max.ms": 500,
+        },
+        producer=producer_config(
+            kafka,
+            max_message_bytes=DEAD_LETTER_MAX_BYTES,
+            # The transport sets none: see Transport.producer_config.
+            delivery_seconds=0,
+            linger_ms=settings.linger_ms,
+        ),
+        max_poll_records=settings.batch_records,
+        max_inflight_records=settings.inflight_records,
+        max_inflight_bytes=settings.inflight_bytes,
+        drain_seconds=settings.shutdown_seconds / 2,
+        max_attempts=settings.batch_attempts,
+        stall_seconds=settings.stall_seconds,
+    )
+
+
+def _observe(app: faust.App, agent: EnrichAgent, readiness: Readiness) -> None:
+    """Keep readiness current and free what belongs to partitions that left."""
+
+    async def assigned(app: Any, assigned: Any, **_: Any) -> None:
+        logger.info("partitions assigned", now=sorted(tp.partition for tp in assigned))
+
+    async def revoked(app: Any, revoked: Any, **_: Any) -> None:
+        logger.info("partitions revoked", gone=sorted(tp.partition for tp in revoked))
+        agent.forget({tp.partition for tp in revoked})
+
+    async def look() -> None:
+        consumer = app.batch_consumer if isinstance(app, BatchApp) else None
+        if consumer is not None:
+            readiness.set("group", "" if consumer.joined else "no partitions were assigned yet")
+            readiness.set("kafka", consumer.brokers_problem)
+
+    app.on_partitions_assigned.connect(cast(Any, assigned), weak=False)
+    app.on_partitions_revoked.connect(cast(Any, revoked), weak=False)
+    app.timer(interval=0.5, name="readiness")(look)

@@ -1,0 +1,143 @@
+"""Hand-offs and their pick-ups: one :class:`HandoffFact` per AGENT_HANDOFF event, again when it was picked up.
+
+The pick-up is the first later event of the target agent in the same session, within the window. The target is recognized by
+id; where the hand-off or the event has no agent id, by name. Without a session there is no pick-up.
+
+A fact is published whole each time: revision 1 when the hand-off comes, revision 2 with the pick-up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from chaukas.spec.common.v1 import events_pb2 as pb
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from contracts.v1 import facts_pb2
+from processors.clip import clip_name, clip_text
+from processors.intake import NANOS, Incoming
+from processors.window import Recent, Window
+
+#: How a pending hand-off's target is looked up: by agent id; by name when the hand-off names no id; or by name for events
+#: without an agent id when the hand-off has both.
+_How = Literal["id", "name", "name of id"]
+_Key = tuple[_How, str, str, str, str]
+
+
+@dataclass(slots=True)
+class Pending:
+    """A hand-off that nobody has picked up yet."""
+
+    offset: int
+    time_ns: int
+    #: Revision 1, serialized: a message object would cost many times its size.
+    fact: bytes
+    picked_up: bool = False
+
+
+class Handoffs:
+    """State of this step: pending hand-offs by target."""
+
+    __slots__ = ("pending", "window")
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.pending: Recent[_Key, deque[Pending]] = Recent(window.offsets)
+
+
+def timestamp(time_ns: int) -> Timestamp:
+    """Unix nanoseconds as a protobuf Timestamp; unlike its own FromNanoseconds, for any year."""
+    seconds, nanos = divmod(time_ns, NANOS)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def handoffs(state: Handoffs, event: Incoming) -> list[facts_pb2.HandoffFact]:
+    """Facts of the hand-offs this event picks up, oldest first, and of the hand-off it is."""
+    state.pending.advance(event.offset)
+    facts = _pick_up(state, event) if event.session_id else []
+    if event.type == pb.EVENT_TYPE_AGENT_HANDOFF:
+        fact = _handed_off(event)
+        facts.append(fact)
+        if event.session_id:
+            _remember(state, event, fact)
+    return facts
+
+
+def _handed_off(event: Incoming) -> facts_pb2.HandoffFact:
+    sent, record = event.event, event.record
+    content = sent.agent_handoff
+    fact = facts_pb2.HandoffFact(
+        handoff_id=event.event_id,
+        tenant_id=event.tenant_id,
+        project_id=event.project_id,
+        session_id=event.session_id,
+        trace_id=sent.trace_id,
+        span_id=event.span_id,
+        from_agent_id=content.from_agent_id,
+        from_agent_name=clip_name(content.from_agent_name),
+        to_agent_id=content.to_agent_id,
+        to_agent_name=clip_name(content.to_agent_name),
+        handoff_type=clip_name(content.handoff_type),
+        reason=clip_text(content.reason),
+        handed_off_at=timestamp(event.time_ns),
+        revision=1,
+    )
+    fact.source.topic, fact.source.partition, fact.source.offset = record.topic, record.partition, record.offset
+    return fact
+
+
+def _remember(state: Handoffs, event: Incoming, fact: facts_pb2.HandoffFact) -> None:
+    target = event.event.agent_handoff
+    scope = (event.tenant_id, event.project_id, event.session_id)
+    keys: list[_Key] = []
+    if target.to_agent_id:
+        keys.append(("id", *scope, target.to_agent_id))
+    if target.to_agent_name:
+        keys.append(("name of id" if target.to_agent_id else "name", *scope, target.to_agent_name))
+    pending = Pending(event.offset, event.time_ns, fact.SerializeToString(deterministic=True))
+    oldest = state.window.oldest(event.offset)
+    for key in keys:
+        waiting = state.pending.get(key)
+        if waiting is None:
+            waiting = deque()
+        while waiting and (waiting[0].offset < oldest or waiting[0].picked_up):
+            waiting.popleft()
+        waiting.append(pending)
+        state.pending.put(key, waiting)
+
+
+def _pick_up(state: Handoffs, event: Incoming) -> list[facts_pb2.HandoffFact]:
+    agent_id, agent_name = event.event.agent_id, event.event.agent_name
+    scope = (event.tenant_id, event.project_id, event.session_id)
+    found: list[Pending] = []
+    if agent_id:
+        _take(state, event.offset, ("id", *scope, agent_id), found)
+    elif agent_name:
+        _take(state, event.offset, ("name of id", *scope, agent_name), found)
+    if agent_name:
+        _take(state, event.offset, ("name", *scope, agent_name), found)
+    found.sort(key=lambda pending: pending.offset)
+    return [_picked_up(pending, event) for pending in found]
+
+
+def _take(state: Handoffs, offset: int, key: _Key, found: list[Pending]) -> None:
+    waiting = state.pending.get(key)
+    if not waiting:
+        return
+    oldest = state.window.oldest(offset)
+    for pending in waiting:
+        if pending.offset >= oldest and not pending.picked_up:
+            pending.picked_up = True
+            found.append(pending)
+    waiting.clear()
+
+
+def _picked_up(pending: Pending, event: Incoming) -> facts_pb2.HandoffFact:
+    fact: facts_pb2.HandoffFact = facts_pb2.HandoffFact.FromString(pending.fact)
+    fact.picked_up_at.CopyFrom(timestamp(event.time_ns))
+    fact.latency_ms = (event.time_ns - pending.time_ns) / 1_000_000
+    fact.picked_up_event_id = event.event_id
+    fact.revision = 2
+    return fact

@@ -1,0 +1,105 @@
+"""From a raw Kafka record to what the steps work on, or the reason why it is none.
+
+Identity comes from the record's headers, which the gateway wrote after its checks; the value must agree with them.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+from chaukas.spec.common.v1 import events_pb2
+from google.protobuf.message import DecodeError, EncodeError
+
+from contracts.dead_letters import Reason, SourceRecord
+from contracts.headers import EventHeaders, ForeignRecord
+
+_parse: Any = events_pb2.Event.FromString
+
+#: 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, Unix seconds: what a protobuf Timestamp may hold.
+_MIN_SECONDS = -62_135_596_800
+_MAX_SECONDS = 253_402_300_799
+NANOS = 1_000_000_000
+
+
+class BadRecord(Exception):
+    """This record cannot be processed, now or ever: dead-letter it. The message never holds content."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Incoming:
+    """One accepted event with its place in the raw topic. Read-only by convention: it is made once per record."""
+
+    __slots__ = (
+        "canonical_sha256",
+        "content_sha256",
+        "event",
+        "event_id",
+        "offset",
+        "project_id",
+        "received_at_ns",
+        "record",
+        "session_id",
+        "span_id",
+        "tenant_id",
+        "time_ns",
+        "timestamp_ns",
+        "type",
+    )
+
+    def __init__(self, record: SourceRecord, headers: EventHeaders, event: Any, canonical: bytes) -> None:
+        self.record = record
+        self.offset = record.offset
+        #: The parsed ``chaukas.spec.common.v1.Event``.
+        self.event = event
+        self.tenant_id = headers.tenant_id
+        self.project_id = headers.project_id
+        self.event_id = headers.event_id
+        self.received_at_ns = headers.received_at_ns
+        self.session_id: str = event.session_id
+        self.span_id: str = event.span_id
+        self.type: int = event.type
+        #: Event.timestamp in Unix nanoseconds; None when the client gave none (or one that protobuf forbids).
+        self.timestamp_ns = timestamp_ns(event)
+        #: When it happened: the timestamp, else the time of receipt.
+        self.time_ns = self.received_at_ns if self.timestamp_ns is None else self.timestamp_ns
+        self.content_sha256 = sha256(record.value or b"").digest()
+        self.canonical_sha256 = sha256(canonical).digest()
+
+
+def timestamp_ns(event: Any) -> int | None:
+    """Event.timestamp in Unix nanoseconds; None when absent or outside what protobuf allows."""
+    if not event.HasField("timestamp"):
+        return None
+    stamp = event.timestamp
+    seconds, nanos = stamp.seconds, stamp.nanos
+    if not (_MIN_SECONDS <= seconds <= _MAX_SECONDS and 0 <= nanos < NANOS):
+        return None
+    return int(seconds * NANOS + nanos)
+
+
+def read(record: SourceRecord) -> Incoming:
+    """Parse and check one raw record. Raises :class:`BadRecord`."""
+    if record.value is None:
+        raise BadRecord(Reason.UNPARSEABLE, "the record has no value")
+    try:
+        headers = EventHeaders.parse(record.headers)
+    except ForeignRecord as error:
+        raise BadRecord(Reason.FOREIGN_RECORD, str(error)) from None
+    if not record.key:
+        raise BadRecord(Reason.FOREIGN_RECORD, "the record has no key")
+    try:
+        event = _parse(record.value)
+        canonical = event.SerializeToString(deterministic=True)
+    except (DecodeError, EncodeError) as error:
+        raise BadRecord(Reason.UNPARSEABLE, f"no chaukas.spec.common.v1.Event: {error}") from None
+    if event.event_id != headers.event_id:
+        raise BadRecord(Reason.FOREIGN_RECORD, "header event_id differs from the event's")
+    if event.tenant_id != headers.tenant_id:
+        raise BadRecord(Reason.FOREIGN_RECORD, "header tenant_id differs from the event's")
+    if event.project_id != headers.project_id:
+        raise BadRecord(Reason.FOREIGN_RECORD, "header project_id differs from the event's")
+    return Incoming(record, headers, event, canonical)

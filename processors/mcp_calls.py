@@ -1,0 +1,182 @@
+"""MCP calls: one :class:`McpCallFact` per MCP_CALL_START and per MCP_CALL_END, the highest revision of a call wins.
+
+A START publishes the call OPEN (revision 1); an END with a START before it, within the window, publishes the pair
+(revision 3), without one ORPHAN_END (revision 2). A START that comes after its END publishes the pair too, when it is the
+span's first START within the window; of several ENDs it takes the nearest. An empty session or span never pairs.
+
+The call's id follows from its span, so a span that is used for several calls is one call: what was paired counts for more
+than what is open, and of two pairs the store keeps one.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from dataclasses import dataclass
+
+from chaukas.spec.common.v1 import events_pb2 as pb
+
+from contracts.v1 import facts_pb2
+from processors.clip import clip_name, clip_text
+from processors.handoffs import timestamp
+from processors.intake import Incoming
+from processors.statuses import effective_status
+from processors.window import Recent, Window
+
+_NAMESPACE = uuid.UUID("0d0d2f0e-7a4f-5c43-9d3c-6f4e1f7a2b11")
+
+_SpanKey = tuple[str, str, str, str]
+
+
+@dataclass(slots=True)
+class Side:
+    """What a fact takes from one of a call's two events."""
+
+    offset: int
+    event_id: str
+    time_ns: int
+    trace_id: str
+    agent_id: str
+    agent_name: str
+    server_name: str
+    server_url: str
+    operation: str
+    method: str
+    request_bytes: int
+    # Of an END only:
+    response_bytes: int = 0
+    reported_ms: float | None = None
+    failed: bool = False
+    error_code: str = ""
+    error_message: str = ""
+
+
+class McpCalls:
+    """State of this step: the latest START and END of each span."""
+
+    __slots__ = ("ends", "starts", "window")
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.starts: Recent[_SpanKey, Side] = Recent(window.offsets)
+        self.ends: Recent[_SpanKey, Side] = Recent(window.offsets)
+
+
+def call_id(event: Incoming) -> str:
+    """uuid5 of the span, so that both events of a call agree; without session or span, of the event."""
+    key = _key(event)
+    parts = ("span", *key) if key is not None else ("event", event.tenant_id, event.event_id)
+    return str(uuid.uuid5(_NAMESPACE, "\x00".join(parts)))
+
+
+def mcp_calls(state: McpCalls, event: Incoming) -> list[facts_pb2.McpCallFact]:
+    """The call this event opens or ends; nothing for other types."""
+    state.starts.advance(event.offset)
+    state.ends.advance(event.offset)
+    if event.type == pb.EVENT_TYPE_MCP_CALL_START:
+        return [_started(state, event)]
+    if event.type == pb.EVENT_TYPE_MCP_CALL_END:
+        return [_ended(state, event)]
+    return []
+
+
+def _key(event: Incoming) -> _SpanKey | None:
+    if not event.session_id or not event.span_id:
+        return None
+    return (event.tenant_id, event.project_id, event.session_id, event.span_id)
+
+
+def _within(side: Side | None, oldest: int) -> Side | None:
+    return side if side is not None and side.offset >= oldest else None
+
+
+def _started(state: McpCalls, event: Incoming) -> facts_pb2.McpCallFact:
+    start, end = _side(event), None
+    key = _key(event)
+    if key is not None:
+        oldest = state.window.oldest(event.offset)
+        if _within(state.starts.get(key), oldest) is None:
+            end = _within(state.ends.get(key), oldest)
+        state.starts.put(key, start)
+    return _fact(event, start, end)
+
+
+def _ended(state: McpCalls, event: Incoming) -> facts_pb2.McpCallFact:
+    start, end = None, _side(event)
+    key = _key(event)
+    if key is not None:
+        start = _within(state.starts.get(key), state.window.oldest(event.offset))
+        state.ends.put(key, end)
+    return _fact(event, start, end)
+
+
+def _side(event: Incoming) -> Side:
+    sent = event.event
+    call = sent.mcp_call  # an empty one when `error` evicted it
+    side = Side(
+        offset=event.offset,
+        event_id=event.event_id,
+        time_ns=event.time_ns,
+        trace_id=sent.trace_id,
+        agent_id=sent.agent_id,
+        agent_name=clip_name(sent.agent_name),
+        server_name=clip_name(call.server_name),
+        server_url=clip_name(call.server_url),
+        operation=clip_name(call.operation),
+        method=clip_name(call.method),
+        request_bytes=call.request.ByteSize(),
+    )
+    if event.type == pb.EVENT_TYPE_MCP_CALL_END:
+        side.response_bytes = call.response.ByteSize()
+        reported: float = call.execution_time_ms
+        side.reported_ms = reported if reported and math.isfinite(reported) else None
+        side.failed = sent.HasField("error") or effective_status(event) == pb.EVENT_STATUS_FAILED
+        side.error_code = clip_name(sent.error.error_code)
+        side.error_message = clip_text(sent.error.error_message)
+    return side
+
+
+def _fact(event: Incoming, start: Side | None, end: Side | None) -> facts_pb2.McpCallFact:
+    """What is known of the call; of what both sides say, the START's word counts, else the END's."""
+    first = start or end
+    assert first is not None
+    other = end or first
+    fact = facts_pb2.McpCallFact(
+        call_id=call_id(event),
+        tenant_id=event.tenant_id,
+        project_id=event.project_id,
+        session_id=event.session_id,
+        span_id=event.span_id,
+        trace_id=first.trace_id or other.trace_id,
+        agent_id=first.agent_id or other.agent_id,
+        agent_name=first.agent_name or other.agent_name,
+        server_name=first.server_name or other.server_name,
+        server_url=first.server_url or other.server_url,
+        operation=first.operation or other.operation,
+        method=first.method or other.method,
+        request_bytes=first.request_bytes or other.request_bytes,
+    )
+    topic, partition = event.record.topic, event.record.partition
+    if start is not None:
+        fact.start_event_id = start.event_id
+        fact.started_at.CopyFrom(timestamp(start.time_ns))
+        source = fact.start_source
+        source.topic, source.partition, source.offset = topic, partition, start.offset
+    if end is not None:
+        fact.end_event_id = end.event_id
+        fact.ended_at.CopyFrom(timestamp(end.time_ns))
+        source = fact.end_source
+        source.topic, source.partition, source.offset = topic, partition, end.offset
+        fact.response_bytes = end.response_bytes
+        if end.reported_ms is not None:
+            fact.reported_ms = end.reported_ms
+        fact.error_code, fact.error_message = end.error_code, end.error_message
+    if start is None:
+        fact.status, fact.revision = facts_pb2.MCP_CALL_STATUS_ORPHAN_END, 2
+    elif end is None:
+        fact.status, fact.revision = facts_pb2.MCP_CALL_STATUS_OPEN, 1
+    else:
+        fact.measured_ms = (end.time_ns - start.time_ns) / 1_000_000
+        fact.status = facts_pb2.MCP_CALL_STATUS_ERROR if end.failed else facts_pb2.MCP_CALL_STATUS_OK
+        fact.revision = 3
+    return fact

@@ -1,0 +1,100 @@
+"""START and END of one span: the duration, the START's id, and what a failed END lost.
+
+Keyed by (tenant, project, session, span, family); an empty session or span never pairs. The nearest START before the END,
+within the window, wins; a START that comes after its END gives no duration (``mcp_calls.py`` pairs that order too). An END
+does not use its START up: a second END of the span pairs with it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chaukas.spec.common.v1 import events_pb2 as pb
+
+from contracts.v1 import enrichment_pb2
+from processors.clip import clip_name
+from processors.intake import Incoming
+from processors.statuses import START_OF_END, START_TYPES
+from processors.window import Recent, Window
+
+SpanKey = tuple[str, str, str, str, int]
+
+
+@dataclass(slots=True)
+class Start:
+    """What is remembered of a START."""
+
+    offset: int
+    event_id: str
+    time_ns: int
+    #: What its END may lose, see :func:`_content`; empty when there is nothing.
+    content: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Pairing:
+    """What an END gets from its START."""
+
+    start_event_id: str
+    duration_ms: float
+    recovered: enrichment_pb2.Enrichment.Recovered | None
+
+
+class Spans:
+    """State of this step."""
+
+    __slots__ = ("misses", "starts", "window")
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.starts: Recent[SpanKey, Start] = Recent(window.offsets)
+        #: ENDs with a session and a span whose START is not in the window. A metric, not part of the state.
+        self.misses = 0
+
+
+def pair(state: Spans, event: Incoming) -> Pairing | None:
+    """For an END with a known START: what follows from both. A START is remembered; other types change nothing."""
+    state.starts.advance(event.offset)
+    start_type = START_OF_END.get(event.type)
+    if not event.session_id or not event.span_id:
+        return None
+    if start_type is None:
+        if event.type in START_TYPES:
+            key = (event.tenant_id, event.project_id, event.session_id, event.span_id, event.type)
+            state.starts.put(key, Start(event.offset, event.event_id, event.time_ns, _content(event)))
+        return None
+    start = state.starts.get((event.tenant_id, event.project_id, event.session_id, event.span_id, start_type))
+    if start is None or start.offset < state.window.oldest(event.offset):
+        state.misses += 1
+        return None
+    lost_content = start.content and event.event.HasField("error")
+    return Pairing(
+        start_event_id=start.event_id,
+        duration_ms=(event.time_ns - start.time_ns) / 1_000_000,
+        recovered=_recovered(start_type, start.content) if lost_content else None,
+    )
+
+
+def _content(event: Incoming) -> tuple[str, ...]:
+    """The names in a START that its END loses when `error` takes the content's place in the oneof."""
+    sent = event.event
+    found: tuple[str, ...] = ()
+    if event.type == pb.EVENT_TYPE_MCP_CALL_START and sent.HasField("mcp_call"):
+        call = sent.mcp_call
+        found = (call.server_name, call.server_url, call.operation, call.method)
+    elif event.type == pb.EVENT_TYPE_MODEL_INVOCATION_START and sent.HasField("llm_invocation"):
+        found = (sent.llm_invocation.provider, sent.llm_invocation.model)
+    elif event.type == pb.EVENT_TYPE_TOOL_CALL_START and sent.HasField("tool_call"):
+        found = (sent.tool_call.name, sent.tool_call.function_name)
+    return tuple(map(clip_name, found)) if any(found) else ()
+
+
+def _recovered(start_type: int, content: tuple[str, ...]) -> enrichment_pb2.Enrichment.Recovered:
+    if start_type == pb.EVENT_TYPE_MCP_CALL_START:
+        name, url, operation, method = content
+        return enrichment_pb2.Enrichment.Recovered(
+            mcp_server_name=name, mcp_server_url=url, mcp_operation=operation, mcp_method=method
+        )
+    if start_type == pb.EVENT_TYPE_MODEL_INVOCATION_START:
+        return enrichment_pb2.Enrichment.Recovered(model_provider=content[0], model=content[1])
+    return enrichment_pb2.Enrichment.Recovered(tool_name=content[0], function_name=content[1])
