@@ -1,6 +1,6 @@
 """gRPC errors as one clear line: code, message, violated fields, when to try again. The only place that decides exit codes.
 
-Exit codes: 1 something was rejected, 2 wrong usage (click's own), 3 the gateway refused or could not be reached.
+Exit codes: 1 something was rejected, 2 wrong usage (typer's own), 3 the gateway refused or could not be reached.
 """
 
 from __future__ import annotations

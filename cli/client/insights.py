@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import click
 import typer
 from chaukas.spec.common.v1 import query_pb2
 from google.protobuf.message import Message
 from rich.console import RenderableType
 
+from cli.client.usage import WrongUsage
 from cli.render import console
 from cli.render.json_lines import json_line
 
 
 def refuse_list_options(**given: object) -> None:
-    """Statistics take a tenant, a project and a time range only. Raises ``click.UsageError`` for any other option."""
+    """Statistics take a tenant, a project and a time range only. Raises :class:`WrongUsage` for any other option."""
     unused = [f"--{name}" for name, value in given.items() if value]
     if unused:
-        raise click.UsageError(f"{', '.join(unused)}: only for the list, not for --stats")
+        raise WrongUsage(f"{', '.join(unused)}: only for the list, not for --stats")
 
 
 def scope(chosen: query_pb2.QueryFilter) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def show_pages(
         shown += len(page)
         if as_json:
             for row in page:
-                click.echo(json_line(row))
+                typer.echo(json_line(row))
         else:
             out.print(table(page))
     if not shown and not as_json:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import click
 import typer
 from chaukas.spec.common.v1 import events_pb2
 
@@ -13,6 +12,7 @@ from cli.client import insights, options
 from cli.client.connection import Connection
 from cli.client.errors import clear_errors
 from cli.client.pages import pages
+from cli.client.usage import WrongUsage
 from cli.render import names
 from cli.render.mcp import call_table, server_table
 from contracts.v1 import facts_pb2, insights_pb2
@@ -91,4 +91,4 @@ def _status(text: str) -> int:
     try:
         return names.parse(names.EventStatus, text)
     except ValueError:
-        raise click.UsageError(f"--status: {text!r} is none of {', '.join(STATUSES)}") from None
+        raise WrongUsage(f"--status: {text!r} is none of {', '.join(STATUSES)}") from None

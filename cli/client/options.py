@@ -6,12 +6,12 @@ import os
 import time
 from typing import Annotated
 
-import click
 import typer
 from chaukas.spec.common.v1 import query_pb2
 
 from cli.client.target import Target, resolve
 from cli.client.times import ALLOWED, parse_time
+from cli.client.usage import WrongUsage
 
 Endpoint = Annotated[
     str | None,
@@ -47,12 +47,12 @@ Text = Annotated[str | None, typer.Option(metavar="WORDS", help="All of these wo
 
 
 def target(endpoint: str | None, api_key: str | None, tls: bool) -> Target:
-    """The gateway to talk to. Raises ``click.UsageError``."""
+    """The gateway to talk to. Raises :class:`WrongUsage`."""
     return resolve(endpoint, api_key, tls=tls, environment=os.environ)
 
 
 def time_range(since: str | None, until: str | None, now_ns: int | None = None) -> query_pb2.TimeRange | None:
-    """The range, start inclusive, end exclusive; None when neither end is given. Raises ``click.UsageError``."""
+    """The range, start inclusive, end exclusive; None when neither end is given. Raises :class:`WrongUsage`."""
     if since is None and until is None:
         return None
     now_ns = time.time_ns() if now_ns is None else now_ns
@@ -62,11 +62,11 @@ def time_range(since: str | None, until: str | None, now_ns: int | None = None) 
             try:
                 end.CopyFrom(parse_time(text, now_ns))
             except ValueError as error:
-                raise click.UsageError(f"{option}: {error}") from None
+                raise WrongUsage(f"{option}: {error}") from None
     if chosen.HasField("start") and chosen.HasField("end"):
         start, stop = chosen.start, chosen.end
         if (start.seconds, start.nanos) >= (stop.seconds, stop.nanos):
-            raise click.UsageError("--since is not before --until: nothing could match")
+            raise WrongUsage("--since is not before --until: nothing could match")
     return chosen
 
 
@@ -82,7 +82,7 @@ def query_filter(
     since: str | None = None,
     until: str | None = None,
 ) -> query_pb2.QueryFilter:
-    """The parts of a filter that all lists share. Raises ``click.UsageError``."""
+    """The parts of a filter that all lists share. Raises :class:`WrongUsage`."""
     return query_pb2.QueryFilter(
         tenant_id=tenant or "",
         project_id=project or "",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
-import click
 import typer
 from chaukas.spec.common.v1 import events_pb2, query_pb2
 from chaukas.spec.server.v1 import server_pb2
@@ -14,6 +13,7 @@ from cli.client import options
 from cli.client.connection import Connection
 from cli.client.errors import clear_errors
 from cli.client.pages import pages
+from cli.client.usage import WrongUsage
 from cli.render import console, names
 from cli.render.events import event_table
 from cli.render.json_lines import json_line
@@ -60,9 +60,9 @@ def query(
 ) -> None:
     """Find stored events: newest first, as a table, a session tree, or JSON lines."""
     if tree and not session:
-        raise click.UsageError("--tree shows one session: give --session")
+        raise WrongUsage("--tree shows one session: give --session")
     if tree and as_json:
-        raise click.UsageError("--tree is for people and --json for machines: give one of them")
+        raise WrongUsage("--tree is for people and --json for machines: give one of them")
     chosen = options.query_filter(
         tenant=tenant,
         project=project,
@@ -87,7 +87,7 @@ def query(
         if as_json:
             for page in found:
                 for event in page:
-                    click.echo(json_line(event))
+                    typer.echo(json_line(event))
             return
         _show_tables(found)
 
@@ -131,4 +131,4 @@ def _numbers(option: str, enum: Any, texts: list[str] | None) -> list[int]:
     try:
         return [names.parse(enum, text) for text in texts or ()]
     except ValueError as error:
-        raise click.UsageError(f"{option}: {error}") from None
+        raise WrongUsage(f"{option}: {error}") from None

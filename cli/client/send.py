@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
-import click
 import grpc
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -19,6 +18,7 @@ from cli.client import errors, options
 from cli.client.connection import Connection
 from cli.client.jsonl import Line, batches, read_lines
 from cli.client.sender import Reject, Sender
+from cli.client.usage import WrongUsage
 from cli.render import console
 from cli.render.text import clean, count, duration, plural
 
@@ -79,7 +79,7 @@ def send(
             "rejects": [{"line": r.line, "event_id": r.event_id, "reason": r.reason} for r in shown],
             **({"error": problem} if problem else {}),
         }
-        click.echo(json.dumps(summary))
+        typer.echo(json.dumps(summary))
     else:
         _summarize(file, sender, seconds, len(shown))
     if problem:
@@ -127,7 +127,7 @@ def _source(file: str) -> Iterator[tuple[BinaryIO, int | None]]:
     try:
         opened = path.open("rb")
     except OSError as error:
-        raise click.UsageError(f"{file} cannot be read: {error.strerror}") from None
+        raise WrongUsage(f"{file} cannot be read: {error.strerror}") from None
     with opened:
         yield opened, path.stat().st_size if path.is_file() else None
 

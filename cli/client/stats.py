@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import click
+import typer
 from chaukas.spec.server.v1 import server_pb2
 
 from cli.client import options
@@ -31,6 +31,6 @@ def stats(
     with clear_errors(target), Connection(target) as connection:
         answer = connection.call(connection.server.GetEventStats, request)
     if as_json:
-        click.echo(json_line(answer))
+        typer.echo(json_line(answer))
     else:
         console.results().print(stats_view(answer))

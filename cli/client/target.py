@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import click
-
+from cli.client.usage import WrongUsage
 from cli.stack.endpoints import Endpoints, NoStack, load_endpoints
 
 DEFAULT_HOST = "127.0.0.1"
@@ -45,23 +44,23 @@ def is_loopback(endpoint: str) -> bool:
 
 
 def resolve(endpoint: str | None, api_key: str | None, *, tls: bool, environment: Mapping[str, str]) -> Target:
-    """Fill in what the caller left out. Raises ``click.UsageError`` when there is no key or a value cannot be right."""
+    """Fill in what the caller left out. Raises :class:`WrongUsage` when there is no key or a value cannot be right."""
     stack = _local_stack(environment)
     chosen = endpoint or environment.get("GATEWAY_ENDPOINT") or _from_gateway_settings(environment)
     chosen = chosen or (stack.grpc_target if stack else None) or f"{DEFAULT_HOST}:{DEFAULT_PORT}"
     host, _, port = chosen.rpartition(":")
     if not host or "/" in chosen or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise click.UsageError(f"--endpoint {chosen!r} is not host:port (the gRPC door, for example 127.0.0.1:50051)")
+        raise WrongUsage(f"--endpoint {chosen!r} is not host:port (the gRPC door, for example 127.0.0.1:50051)")
     key = api_key or environment.get("CHAUKAS_API_KEY")
     if not key and stack is not None and is_loopback(chosen):
         key = stack.api_key
     if not key:
-        raise click.UsageError(
+        raise WrongUsage(
             f"no API key for {chosen}: give --api-key or set CHAUKAS_API_KEY "
             "(a stack started here with `chaukas-gateway up` brings its own)"
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise click.UsageError("the API key holds characters no key has (spaces or control characters)")
+        raise WrongUsage("the API key holds characters no key has (spaces or control characters)")
     return Target(chosen, key, tls)
 
 
