@@ -49,3 +49,18 @@ class SinkSettings(ProcessSettings):
         description="Copies of an event further apart than the processors' window are settled within this time, seconds.",
     )
     query_timeout_seconds: float = Field(30.0, gt=0, le=600, description="Longest time of one query, seconds.")
+    query_clients: int = Field(4, ge=1, le=64, description="Queries that run at once; the others wait in order.")
+    query_max_rows: int = Field(
+        1_000_000_000, ge=1000, description="Most rows one query may read; beyond, it is refused with a clear error."
+    )
+    query_max_bytes: int = Field(
+        64 * 1024**3, ge=1024**2, description="Most bytes one query may read (uncompressed); beyond, it is refused."
+    )
+    query_max_memory_bytes: int = Field(
+        1024**3, ge=16 * 1024**2, description="Most memory of the engine for one query, bytes."
+    )
+    memory_max_bytes: int = Field(
+        2 * 1024**3,
+        ge=256 * 1024**2,
+        description="Memory cap of the embedded engine, bytes (a ClickHouse server has its own).",
+    )
