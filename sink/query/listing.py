@@ -1,0 +1,128 @@
+"""Keyset pages: which rows a page has, whether one follows, and where the next page starts.
+
+A page is the first rows behind a position, in a total order of columns that never change for a row. So whatever is inserted
+between two pages, a row that was there at the first page is sent once: it stays on its side of every position. Rows
+that came later are sent when they sort behind the position. A token is given only when a further row was seen.
+
+An answer stays under :data:`MAX_ANSWER_BYTES` by the rows' sizes, which are read before any payload: a shorter page is
+cut, and only what is sent is read. A single row larger than that comes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from chaukas.spec.common.v1 import query_pb2
+
+from contracts.topics import MIB
+from sink.query.builder import Statement
+from sink.query.engine import Deadline, Engine
+from sink.query.identity import Scope
+from sink.query.pages import Position, TokenCodec, binding, page_size
+from sink.query.ranges import NsRange, ns_range
+
+#: Answers are smaller than this, unless a single row is not.
+MAX_ANSWER_BYTES = 3 * MIB
+#: Kept free for the token, the envelope, and a row that changed by a few bytes between the two reads.
+_RESERVED_BYTES = 64 * 1024
+#: Least candidates per read when candidates are compared word by word: few of them may pass.
+_MIN_CANDIDATES = 64
+
+#: (scope, filter, bounds, ascending, after, limit) → the statement for candidates: position, row_bytes, exact, …
+PageStatement = Callable[[Scope, query_pb2.QueryFilter, NsRange, bool, Position | None, int], Statement]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A row of a page: where it stands, how large it is, and what else the statement selected."""
+
+    position: Position
+    row_bytes: int
+    extra: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """The parts all list requests have. `path` is where they stand in the request, for error messages."""
+
+    filters: query_pb2.QueryFilter
+    page_size: int
+    page_token: str
+    ascending: bool
+    path: str = ""
+
+    @classmethod
+    def of(cls, request: Any, path: str = "") -> ListRequest:
+        """Of a message with filter, page_size, page_token and order_by_time."""
+        ascending = request.order_by_time == query_pb2.SORT_ORDER_ASC
+        return cls(request.filter, request.page_size, request.page_token, ascending, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: list[Listed]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One kind of list."""
+
+    #: Names the list in tokens.
+    name: str
+    #: How many of a candidate's first columns are its position.
+    keys: int
+    statement: PageStatement
+    #: Bytes of an answer that a row needs beside its own.
+    overhead_bytes: int
+
+    async def page(
+        self, engine: Engine, codec: TokenCodec, scope: Scope, request: ListRequest, deadline: Deadline
+    ) -> Page:
+        """The page that `request` asks for. Raises InvalidInput, and what :meth:`Engine.rows` raises."""
+        size = page_size(request.page_size, f"{request.path}page_size")
+        bounds = ns_range(request.filters.time, f"{request.path}filter.time")
+        bound_to = binding(self.name, scope, request.filters, request.ascending)
+        after = None
+        if request.page_token:
+            after = codec.decode(bound_to, request.page_token, f"{request.path}page_token")
+        found = await self._find(engine, scope, request, bounds, after, size + 1, deadline)
+        sent = self._fitting(found[:size])
+        token = codec.encode(bound_to, sent[-1].position) if len(sent) < len(found) else ""
+        return Page(sent, token)
+
+    async def _find(
+        self,
+        engine: Engine,
+        scope: Scope,
+        request: ListRequest,
+        bounds: NsRange,
+        after: Position | None,
+        wanted: int,
+        deadline: Deadline,
+    ) -> list[Listed]:
+        """The first `wanted` rows behind `after`, fewer only when there are no more."""
+        found: list[Listed] = []
+        limit = max(wanted, _MIN_CANDIDATES) if request.filters.text_query else wanted
+        while True:
+            statement = self.statement(scope, request.filters, bounds, request.ascending, after, limit)
+            candidates = await engine.rows(statement, deadline)
+            for row in candidates:
+                after = tuple(row[: self.keys])
+                row_bytes, exact, *extra = row[self.keys :]
+                if exact:
+                    found.append(Listed(after, int(row_bytes), tuple(extra)))
+                    if len(found) == wanted:
+                        return found
+            if len(candidates) < limit:
+                return found
+
+    def _fitting(self, rows: list[Listed]) -> list[Listed]:
+        room = MAX_ANSWER_BYTES - _RESERVED_BYTES
+        for number, row in enumerate(rows):
+            room -= row.row_bytes + self.overhead_bytes
+            if room < 0 and number > 0:
+                return rows[:number]
+        return rows

@@ -1,0 +1,189 @@
+"""The gRPC door of the sink. Its only client is the gateway.
+
+A call, in order: prove to be the gateway and name the caller → parse → scope and rules → read within the deadline → answer.
+Whatever fails becomes one status (errors.py); no exception text or stack trace leaves the process. `grpc.health.v1` needs
+no token.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from chaukas.spec.server.v1 import server_pb2
+from google.protobuf.message import DecodeError
+from grpc.aio import server as grpc_server
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from contracts.errors import GatewayError, InvalidInput
+from contracts.identity import Identity
+from contracts.topics import MIB
+from contracts.v1 import insights_pb2
+from runtime.health import Readiness
+from runtime.logs import get_logger
+from runtime.settings import InvalidSettings, SinkSettings
+from sink.query.engine import Deadline, Engine, Reads
+from sink.query.errors import refusal_of
+from sink.query.events import EventQueries
+from sink.query.handoffs import HandoffQueries
+from sink.query.identity import authenticate
+from sink.query.mcp_calls import McpQueries
+from sink.query.metrics import QueryMetrics
+from sink.query.pages import TokenCodec, signing_key
+from sink.query.stats import EventStats
+
+SPEC_SERVICE = "chaukas.spec.server.v1.ChaukasServerService"
+INSIGHTS_SERVICE = "chaukas.gateway.v1.InsightsService"
+
+#: Calls at once; more are refused with RESOURCE_EXHAUSTED before they are read.
+_MAX_CALLS = 256
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 1 * MIB),
+    # A single event may be larger than an answer's usual limit.
+    ("grpc.max_send_message_length", 16 * MIB),
+    # A taken port is an error at start, not two servers that share callers at random.
+    ("grpc.so_reuseport", 0),
+)
+
+log = get_logger(__name__)
+
+#: (caller, request, deadline) → the serialized answer.
+Answer = Callable[[Identity, Any, Deadline], Awaitable[bytes]]
+
+
+class QueryServer:
+    """A running server."""
+
+    def __init__(self, server: Any, probe: Any, port: int, readiness: Readiness) -> None:
+        self._server = server
+        self._probe = probe
+        self._readiness = readiness
+        #: The port it listens on.
+        self.port = port
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new calls at once, let running ones end within `grace` seconds, then cancel them."""
+        self._readiness.set("query", "stopping")
+        await self._probe.enter_graceful_shutdown()
+        await self._server.stop(grace)
+
+
+async def serve(store: Reads, settings: SinkSettings, readiness: Readiness, registry: CollectorRegistry) -> QueryServer:
+    """Start to answer on ``SINK_GRPC_HOST:SINK_GRPC_PORT`` (port 0: a free one), on the running loop.
+
+    Raises InvalidSettings (no token on an address others can reach) or OSError (the port is taken).
+    """
+    token = settings.token.get_secret_value()
+    if not token and not _is_loopback(settings.grpc_host):
+        raise InvalidSettings(
+            f"SINK_TOKEN is not set, and SINK_GRPC_HOST={settings.grpc_host!r} is not a loopback address: anyone who "
+            "reaches it could read every tenant. Set SINK_TOKEN (and GATEWAY_SINK_TOKEN to the same value)."
+        )
+    calls = _Calls(token, settings.query_timeout_seconds, QueryMetrics(registry))
+    engine = Engine(store, settings)
+    codec = TokenCodec(signing_key(settings.page_token_key.get_secret_value(), token))
+    handoffs, mcp = HandoffQueries(engine, codec), McpQueries(engine, codec)
+
+    server = grpc_server(options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CALLS)
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                SPEC_SERVICE,
+                {
+                    "QueryEvents": calls.handler(
+                        "QueryEvents", server_pb2.QueryEventsRequest, EventQueries(engine, codec).query_events
+                    ),
+                    "GetEventStats": calls.handler(
+                        "GetEventStats", server_pb2.GetEventStatsRequest, EventStats(engine).get_event_stats
+                    ),
+                },
+            ),
+            grpc.method_handlers_generic_handler(
+                INSIGHTS_SERVICE,
+                {
+                    "ListHandoffs": calls.handler(
+                        "ListHandoffs", insights_pb2.ListHandoffsRequest, handoffs.list_handoffs
+                    ),
+                    "ListMcpCalls": calls.handler("ListMcpCalls", insights_pb2.ListMcpCallsRequest, mcp.list_mcp_calls),
+                    "GetHandoffStats": calls.handler(
+                        "GetHandoffStats", insights_pb2.GetHandoffStatsRequest, handoffs.get_handoff_stats
+                    ),
+                    "GetMcpStats": calls.handler("GetMcpStats", insights_pb2.GetMcpStatsRequest, mcp.get_mcp_stats),
+                },
+            ),
+        )
+    )
+    probe = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
+    health_pb2_grpc.add_HealthServicer_to_server(probe, server)
+    address = f"{f'[{settings.grpc_host}]' if ':' in settings.grpc_host else settings.grpc_host}:{settings.grpc_port}"
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise OSError(f"cannot listen on {address} (SINK_GRPC_HOST, SINK_GRPC_PORT): in use, or not an own address")
+    await server.start()
+    for service in ("", SPEC_SERVICE, INSIGHTS_SERVICE):
+        await probe.set(service, health_pb2.HealthCheckResponse.SERVING)
+    readiness.set("query")
+    log.info("query server listens", host=settings.grpc_host, port=port)
+    return QueryServer(server, probe, port, readiness)
+
+
+class _Calls:
+    """What every method has in common: credentials, deadline, errors, metrics."""
+
+    def __init__(self, token: str, timeout_seconds: float, metrics: QueryMetrics) -> None:
+        self._token = token
+        self._timeout_seconds = timeout_seconds
+        self._metrics = metrics
+
+    def handler(self, method: str, request_class: Any, answer: Answer) -> Any:
+        """A method handler that reads and writes bytes: a request that does not parse is told like any other mistake."""
+
+        async def call(data: bytes, context: Any) -> bytes:
+            started = time.monotonic()
+            self._metrics.running.inc()
+            code = grpc.StatusCode.CANCELLED.name
+            try:
+                try:
+                    result = await self._answer(data, context, request_class, answer)
+                except GatewayError as error:
+                    refusal = refusal_of(error)
+                except Exception as error:
+                    log.exception("query crashed", method=method)
+                    refusal = refusal_of(error)
+                else:
+                    code = grpc.StatusCode.OK.name
+                    self._metrics.answer_bytes.labels(method).observe(len(result))
+                    return result
+                code = refusal.code.name
+                await context.abort(refusal.code, refusal.message, refusal.trailers())
+                raise AssertionError("abort raises")
+            finally:
+                self._metrics.running.dec()
+                self._metrics.queries.labels(method, code).inc()
+                self._metrics.seconds.labels(method).observe(time.monotonic() - started)
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+    async def _answer(self, data: bytes, context: Any, request_class: Any, answer: Answer) -> bytes:
+        identity = authenticate(context.invocation_metadata() or (), self._token)
+        try:
+            request = request_class.FromString(data)
+        except DecodeError:
+            raise InvalidInput.of("request", f"is no {request_class.DESCRIPTOR.full_name}") from None
+        left = context.time_remaining()
+        deadline = Deadline.after(self._timeout_seconds if left is None else min(left, self._timeout_seconds))
+        return await answer(identity, request, deadline)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
