@@ -14,7 +14,8 @@ PIPE_WIDTH = 160
 
 #: Our signs, and what stands for them where the encoding has no Unicode: one column each, so that tables stay aligned.
 ASCII = str.maketrans("✔✖◌▸◐…⊘↺→·━•┅─│├└“”", "+xo>~./@>-=*--||`''")
-_HANDLER = "chaukas-ascii"
+#: The codec error handler that does it.
+HANDLER = "chaukas-ascii"
 
 
 def _to_ascii(error: UnicodeError) -> tuple[str, int]:
@@ -24,13 +25,13 @@ def _to_ascii(error: UnicodeError) -> tuple[str, int]:
     return "".join(character if character.isascii() else "?" for character in plain), error.end
 
 
-codecs.register_error(_HANDLER, _to_ascii)
+codecs.register_error(HANDLER, _to_ascii)
 
 
 def _harmless(stream: object) -> None:
     # A terminal in a legacy encoding must show a replacement, not stop the command, at the first foreign letter.
     if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
-        stream.reconfigure(errors=_HANDLER)
+        stream.reconfigure(errors=HANDLER)
 
 
 def results(width: int | None = None) -> Console:
