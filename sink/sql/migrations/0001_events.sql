@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS events (
   batch_id String CODEC(ZSTD(1)),
   traceparent String CODEC(ZSTD(1)),
   ingested_at DateTime64(6, 'UTC') DEFAULT now64(6) CODEC(Delta(8), ZSTD(1)),
-  version UInt128 DEFAULT bitShiftLeft(bitNot(bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Nano(received_at)), 64), bitOr(bitShiftLeft(toUInt128(raw_partition), 48), toUInt128(raw_offset)))), 1) CODEC(ZSTD(1)),
+  version UInt128 DEFAULT bitOr(bitShiftLeft(bitNot(bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Nano(received_at)), 64), bitOr(bitShiftLeft(toUInt128(raw_partition), 48), toUInt128(raw_offset)))), 1), toUInt128(removed)) CODEC(ZSTD(1)),
   removed UInt8 DEFAULT 0 CODEC(ZSTD(1)),
   INDEX ix_session session_id TYPE bloom_filter(0.01) GRANULARITY 1,
   INDEX ix_trace trace_id TYPE bloom_filter(0.01) GRANULARITY 1,

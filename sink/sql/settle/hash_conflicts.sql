@@ -1,0 +1,16 @@
+-- The stored copy's position and hash for the given conflicts.
+INSERT INTO conflicts (
+  tenant_id, project_id, event_id, raw_partition, raw_offset, session_id, ts, received_at, content_sha256, canonical_sha256,
+  first_partition, first_offset, first_content_sha256, raw, marked_by, version
+)
+SELECT
+  c.tenant_id, c.project_id, c.event_id, c.raw_partition, c.raw_offset, c.session_id, c.ts, c.received_at, c.content_sha256,
+  c.canonical_sha256, e.raw_partition, e.raw_offset, e.content_sha256, c.raw, c.marked_by, 1
+FROM conflicts AS c FINAL
+INNER JOIN (
+  SELECT tenant_id, event_id, raw_partition, raw_offset, content_sha256 FROM events FINAL
+  WHERE tenant_id IN {tenants:Array(String)} AND event_id IN {events:Array(String)}
+) AS e ON e.tenant_id = c.tenant_id AND e.event_id = c.event_id
+WHERE c.version = 0 AND (c.tenant_id, c.event_id) IN (
+  SELECT t.1, t.2 FROM (SELECT arrayJoin(arrayZip({tenants:Array(String)}, {events:Array(String)})) AS t)
+)
