@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 DURABLE = {"acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random"}
 
 
+#: What a producer's calls raise, except ``BufferError`` for a full queue; ``args[0]`` is the ``KafkaError``.
+ProduceRefused = KafkaException
+
+
 class TopicMisconfigured(Exception):
     """A topic exists but cannot hold what it must; the message names the setting and the remedy."""
 

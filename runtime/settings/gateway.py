@@ -51,3 +51,6 @@ class GatewaySettings(ProcessSettings):
     linger_ms: float = Field(
         2.0, ge=0, le=1000, description="How long librdkafka gathers records before it sends, milliseconds."
     )
+    kafka_check_seconds: float = Field(
+        5.0, gt=0, le=60, description="How often the gateway asks whether Kafka answers, for its readiness, seconds."
+    )

@@ -1,0 +1,42 @@
+"""``python -m gateway``: one gateway process, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import uvloop
+
+from gateway.app import Gateway
+from runtime import logs
+from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, load
+
+
+def main() -> int:
+    """0 after a graceful stop, 1 when a port is taken, 2 when a setting is wrong."""
+    try:
+        settings, kafka = load(GatewaySettings), load(KafkaSettings)
+    except InvalidSettings as error:
+        print(error, file=sys.stderr)
+        return 2
+    logs.configure("gateway", settings.log_level, settings.log_format)
+    return uvloop.run(_run(Gateway(settings, kafka)))
+
+
+async def _run(gateway: Gateway) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        await gateway.start()
+    except OSError as error:
+        logs.get_logger(__name__).error("cannot_listen", problem=str(error))
+        return 1
+    await stop.wait()
+    await gateway.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Bounded bytes in flight: what a process holds is limited, and what is beyond is refused with a hint.
+
+A request's bytes count from before they are read (or, of unknown length, while they arrive) until Kafka reported on every
+record made from them, even when the caller was answered before: the records are in memory until then.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from contracts.errors import Overloaded
+from gateway.metrics import GatewayMetrics
+
+RETRY_AFTER_SECONDS = 1.0
+
+
+class Admission:
+    """The credit of one process. Used from the event loop's thread only."""
+
+    def __init__(self, limit_bytes: int, metrics: GatewayMetrics) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self._metrics = metrics
+        metrics.inflight_limit_bytes.set(limit_bytes)
+        metrics.inflight_bytes.set_function(lambda: self.used_bytes)
+
+    def lease(self, size: int = 0) -> Lease:
+        """Room for `size` bytes. Raises :class:`Overloaded`."""
+        lease = Lease(self)
+        if size:
+            lease.grow(size)
+        return lease
+
+    def take(self, size: int) -> None:
+        if self.used_bytes + size > self.limit_bytes:
+            self._metrics.overloaded.inc()
+            raise Overloaded(
+                f"the gateway holds {self.used_bytes} of at most {self.limit_bytes} request bytes; send again later",
+                RETRY_AFTER_SECONDS,
+            )
+        self.used_bytes += size
+
+
+class Lease:
+    """One request's share. Given back when its last holder is done; the creator is the first holder."""
+
+    __slots__ = ("_admission", "_holders", "size")
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._holders = 1
+        self.size = 0
+
+    def grow(self, size: int) -> None:
+        """Room for more. Raises :class:`Overloaded`; what is held already stays held."""
+        self._admission.take(size)
+        self.size += size
+
+    def hold(self) -> None:
+        """One more holder; it calls :meth:`done` too."""
+        self._holders += 1
+
+    def done(self) -> None:
+        """A holder needs the bytes no more."""
+        self._holders -= 1
+        if self._holders == 0:
+            self._admission.used_bytes -= self.size
+            self.size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done()

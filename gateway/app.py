@@ -1,0 +1,151 @@
+"""One gateway: its parts, put together, started and stopped in order.
+
+Start: keys → producer → watch on Kafka → doors (they answer at once; readiness tells load balancers when). Stop: not ready →
+no new calls → calls in flight finish → the producer's queue is delivered → leave, all within ``GATEWAY_SHUTDOWN_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+
+from contracts.topics import RAW_MAX_BYTES
+from contracts.validation import Limits
+from gateway.admission import Admission
+from gateway.auth import Keys
+from gateway.grpc_server import GrpcDoor
+from gateway.http_app import HttpDoor
+from gateway.ingest import Ingest
+from gateway.kafka_watch import KafkaWatch
+from gateway.metrics import GatewayMetrics
+from gateway.publisher import Publisher
+from gateway.query_client import QueryClient
+from runtime.health import Readiness
+from runtime.http import EmbeddedServer, embedded, listen
+from runtime.kafka import producer_config
+from runtime.logs import get_logger
+from runtime.settings import GatewaySettings, KafkaSettings
+
+log = get_logger(__name__)
+
+_SERVING = "serving"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the doors listen."""
+
+    grpc: int
+    http: int
+
+
+class Gateway:
+    """Both doors on the running event loop. ``await start()``, later ``await stop()``; not to be started again."""
+
+    def __init__(self, settings: GatewaySettings, kafka: KafkaSettings) -> None:
+        self.settings = settings
+        self.kafka = kafka
+        self.readiness = Readiness()
+        self.metrics = GatewayMetrics()
+        self.admission = Admission(settings.inflight_max_bytes, self.metrics)
+        self._watch: KafkaWatch | None = None
+        self._publisher: Publisher | None = None
+        self._queries: QueryClient | None = None
+        self._grpc: GrpcDoor | None = None
+        self._http: EmbeddedServer | None = None
+        self._socket: socket.socket | None = None
+        self._http_task: asyncio.Task[None] | None = None
+        self._health_task: asyncio.Task[None] | None = None
+
+    async def start(self) -> Ports:
+        """Listen and serve; the bound ports. Raises OSError when an address is taken (and leaves nothing running)."""
+        try:
+            return await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> Ports:
+        settings = self.settings
+        self.readiness.set(_SERVING, "starting")
+        keys = Keys(settings.keys_file, self.readiness, self.metrics)
+        self._socket = listen(settings.http_host, settings.http_port, share=True)
+        config = producer_config(
+            self.kafka,
+            max_message_bytes=RAW_MAX_BYTES,
+            delivery_seconds=settings.delivery_seconds,
+            linger_ms=settings.linger_ms,
+        )
+        publisher = Publisher(config, self.kafka.topics.raw, self.metrics, on_failure=self._delivery_failed)
+        self._publisher = publisher
+        ingest = Ingest(publisher, Limits(settings.event_max_bytes), self.metrics)
+        self._queries = QueryClient(settings.sink_target, settings.sink_token.get_secret_value())
+        self._watch = KafkaWatch(
+            self.kafka,
+            publisher,
+            self.readiness,
+            interval_seconds=settings.kafka_check_seconds,
+            on_change=self._publish_health,
+        )
+        parts = (settings, keys, self.admission, ingest, self._queries, self.metrics)
+        self._grpc = GrpcDoor(*parts)
+        ports = Ports(await self._grpc.start(settings.grpc_host, settings.grpc_port), self._socket.getsockname()[1])
+        self._http = embedded(HttpDoor(*parts, self.readiness))
+        self._http_task = asyncio.create_task(self._http.serve(sockets=[self._socket]), name="http-door")
+        self.readiness.set(_SERVING)
+        self._publish_health()
+        self._watch.start()
+        log.info("gateway_started", grpc_port=ports.grpc, http_port=ports.http, topic=publisher.topic)
+        return ports
+
+    async def stop(self) -> None:
+        """Stop in order, within the shutdown time. Safe to call at any point of the start."""
+        seconds = self.settings.shutdown_seconds
+        deadline = asyncio.get_running_loop().time() + seconds
+        self.readiness.set(_SERVING, "stopping")
+        if self._watch is not None:
+            self._watch.stop()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._close_doors(seconds * 0.8)
+                if self._publisher is not None:
+                    left = max(0.1, deadline - asyncio.get_running_loop().time() - 0.2)
+                    undelivered = await asyncio.to_thread(self._publisher.close, left)
+                    if undelivered:
+                        log.error("records_left_behind", records=undelivered)
+                if self._queries is not None:
+                    await self._queries.close()
+        except TimeoutError:
+            log.error("shutdown_cut_short", seconds=seconds)
+        log.info("gateway_stopped")
+
+    async def _close_doors(self, grace_seconds: float) -> None:
+        closing = []
+        if self._grpc is not None:
+            await self._grpc.set_serving(serving=False, ready=False)
+            closing.append(self._grpc.stop(grace_seconds))
+        if self._http is not None and self._http_task is not None:
+            self._http.should_exit = True
+            closing.append(_within(self._http_task, grace_seconds))
+        elif self._socket is not None:
+            self._socket.close()
+        await asyncio.gather(*closing)
+
+    def _delivery_failed(self, problem: str) -> None:
+        if self._watch is not None:
+            self._watch.failed(problem)
+
+    def _publish_health(self) -> None:
+        """The readiness, to the gRPC health service and the metric."""
+        ready = self.readiness.ready
+        self.metrics.ready.set(ready)
+        if self._grpc is not None:
+            self._health_task = asyncio.ensure_future(self._grpc.set_serving(serving=True, ready=ready))
+
+
+async def _within(task: asyncio.Task[None], seconds: float) -> None:
+    """Wait for `task`; cancel it when it takes longer."""
+    _, pending = await asyncio.wait({task}, timeout=seconds)
+    for late in pending:
+        late.cancel()

@@ -1,0 +1,251 @@
+"""The gRPC door: names, metadata, deadlines. What happens to events and queries is elsewhere.
+
+Handlers take and give raw bytes, so that an event's own bytes can be cut out of the request. The spec's server and client
+services are served alike; they share requests on the wire, and the client's ingest answers are empty messages.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+from chaukas.spec.client.v1 import client_pb2
+from chaukas.spec.server.v1 import server_pb2
+from google.protobuf.message import DecodeError
+from google.rpc import code_pb2, status_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from contracts.errors import GatewayError, InvalidInput
+from contracts.identity import Scope
+from contracts.v1 import insights_pb2
+from contracts.wire import TooManyEvents
+from gateway.admission import Admission
+from gateway.auth import Keys
+from gateway.capabilities import CAPABILITIES
+from gateway.grpc_errors import grpc_code, rejections_trailer, status_of
+from gateway.ingest import Accepted, BatchOutcome, Call, Ingest, well_formed_traceparent
+from gateway.metrics import GatewayMetrics
+from gateway.query_client import METHODS, QueryClient
+from runtime.logs import get_logger
+from runtime.settings import GatewaySettings
+
+DOOR = "grpc"
+SERVER_SERVICE = "chaukas.spec.server.v1.ChaukasServerService"
+CLIENT_SERVICE = "chaukas.spec.client.v1.ChaukasClientService"
+INSIGHTS_SERVICE = "chaukas.gateway.v1.InsightsService"
+#: Health-check name that follows /readyz; "" says that the process serves.
+READINESS_SERVICE = "readiness"
+#: Kept back from a caller's deadline so that the answer arrives before it: share of it, and seconds at most.
+_DEADLINE_SHARE, _DEADLINE_SECONDS = 0.2, 0.25
+
+log = get_logger(__name__)
+
+Context = Any  # grpc.aio.ServicerContext, of which the stubs know too little
+Handler = Callable[[bytes, Context], Awaitable[bytes]]
+
+
+class GrpcDoor:
+    """The gRPC server of one process."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        keys: Keys,
+        admission: Admission,
+        ingest: Ingest,
+        queries: QueryClient,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._admission = admission
+        self._ingest = ingest
+        self._queries = queries
+        self._metrics = metrics
+        self._health = cast(Any, health).aio.HealthServicer()
+        self._server: Any = grpc.aio.server(
+            options=(
+                ("grpc.max_receive_message_length", settings.grpc_max_receive_bytes),
+                ("grpc.max_send_message_length", settings.grpc_max_receive_bytes),
+                ("grpc.so_reuseport", 1),
+            )
+        )
+        self._add_services()
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; the bound port. Raises OSError when the address is taken."""
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound = int(self._server.add_insecure_port(address))
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise OSError(f"the gRPC door cannot listen on {address}: is the port in use?")
+        await self._server.start()
+        return bound
+
+    async def set_serving(self, *, serving: bool, ready: bool) -> None:
+        """What health checks are told."""
+        states = {"": serving, INSIGHTS_SERVICE: serving, READINESS_SERVICE: ready}
+        states |= dict.fromkeys((SERVER_SERVICE, CLIENT_SERVICE), ready)
+        for service, good in states.items():
+            status = health_pb2.HealthCheckResponse.SERVING if good else health_pb2.HealthCheckResponse.NOT_SERVING
+            await self._health.set(service, status)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new calls, let the others finish within the grace."""
+        await self._server.stop(grace_seconds)
+
+    def _add_services(self) -> None:
+        single = server_pb2.IngestEventResponse
+        services: dict[str, dict[str, Handler]] = {
+            SERVER_SERVICE: {
+                "IngestEvent": self._ingest_event(
+                    lambda accepted: single(
+                        event_id=accepted.event_id, status="accepted", processed_at=accepted.processed_at
+                    ).SerializeToString()
+                ),
+                "IngestEventBatch": self._ingest_batch(lambda outcome: batch_response(outcome).SerializeToString()),
+                "GetEventStats": self._forward(f"/{SERVER_SERVICE}/GetEventStats"),
+            },
+            CLIENT_SERVICE: {
+                "IngestEvent": self._ingest_event(lambda accepted: b""),
+                "IngestEventBatch": self._ingest_batch(lambda outcome: b""),
+            },
+            INSIGHTS_SERVICE: {
+                method.rpartition("/")[2]: self._forward(method) for method in METHODS if INSIGHTS_SERVICE in method
+            },
+        }
+        for service in (SERVER_SERVICE, CLIENT_SERVICE):
+            services[service] |= {
+                "Healthz": self._healthz,
+                "GetCapabilities": self._capabilities,
+                "QueryEvents": self._forward(f"/{SERVER_SERVICE}/QueryEvents"),
+            }
+        for service, methods in services.items():
+            handlers = {
+                name: grpc.unary_unary_rpc_method_handler(self._answered(name, handler))
+                for name, handler in methods.items()
+            }
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        files = (server_pb2.DESCRIPTOR, client_pb2.DESCRIPTOR, insights_pb2.DESCRIPTOR)
+        names = [service.full_name for file in files for service in file.services_by_name.values()]
+        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+
+    def _answered(self, method: str, handler: Handler) -> Handler:
+        """`handler` with its errors as status codes, and counted."""
+        seconds = self._metrics.request_seconds.labels(DOOR, method)
+
+        async def answer(request: bytes, context: Context) -> bytes:
+            started = time.monotonic()
+            code = "CANCELLED"
+            try:
+                response = await handler(request, context)
+                code = "OK"
+                return response
+            except GatewayError as error:
+                status = status_of(error)
+                code = grpc_code(status).name
+                await context.abort_with_status(rpc_status.to_status(status))
+                raise  # not reached: abort raises
+            except Exception:  # the door's last resort: a caller gets a status, never a trace
+                code = "INTERNAL"
+                log.exception("call_failed", door=DOOR, method=method)
+                status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error")
+                await context.abort_with_status(rpc_status.to_status(status))
+                raise  # not reached either
+            finally:
+                self._metrics.requests.labels(DOOR, method, code).inc()
+                seconds.observe(time.monotonic() - started)
+
+        return answer
+
+    def _ingest_event(self, respond: Callable[[Accepted], bytes]) -> Handler:
+        async def handler(request: bytes, context: Context) -> bytes:
+            metadata = _metadata(context)
+            identity = self._keys.identify(metadata.get("authorization"), Scope.INGEST)
+            self._check_size(request)
+            with self._admission.lease(len(request)) as lease:
+                call = Call(identity, DOOR, lease, self._seconds(context), _traceparent(metadata))
+                return respond(await self._ingest.event_from_wire(call, request))
+
+        return handler
+
+    def _ingest_batch(self, respond: Callable[[BatchOutcome], bytes]) -> Handler:
+        async def handler(request: bytes, context: Context) -> bytes:
+            metadata = _metadata(context)
+            identity = self._keys.identify(metadata.get("authorization"), Scope.INGEST)
+            self._check_size(request)
+            with self._admission.lease(len(request)) as lease:
+                call = Call(identity, DOOR, lease, self._seconds(context), _traceparent(metadata))
+                try:
+                    outcome = await self._ingest.batch_from_wire(call, request, self._settings.batch_max_events)
+                except TooManyEvents as error:
+                    raise InvalidInput.of(
+                        "event_batch.events", f"holds more than {error.limit} events, the limit of a batch"
+                    ) from None
+            context.set_trailing_metadata(rejections_trailer(outcome))
+            return respond(outcome)
+
+        return handler
+
+    def _forward(self, method: str) -> Handler:
+        message, _ = METHODS[method]
+
+        async def handler(request: bytes, context: Context) -> bytes:
+            identity = self._keys.identify(_metadata(context).get("authorization"), Scope.QUERY)
+            try:
+                query = message.FromString(request)
+            except DecodeError:
+                raise InvalidInput.of("", f"the bytes are not a {message.DESCRIPTOR.name}") from None
+            return await self._queries.forward(method, query, identity, self._seconds(context))
+
+        return handler
+
+    async def _healthz(self, request: bytes, context: Context) -> bytes:
+        return b""  # HealthzResponse has no fields
+
+    async def _capabilities(self, request: bytes, context: Context) -> bytes:
+        self._keys.identify(_metadata(context).get("authorization"))
+        response: bytes = server_pb2.GetCapabilitiesResponse(capabilities=CAPABILITIES).SerializeToString()
+        return response
+
+    def _check_size(self, request: bytes) -> None:
+        limit = self._settings.batch_max_bytes
+        if len(request) > limit:
+            raise InvalidInput.of("", f"the request is {len(request)} bytes; the limit is {limit} bytes")
+
+    def _seconds(self, context: Context) -> float:
+        """How long an answer may take: somewhat less than the caller waits."""
+        remaining: float | None = context.time_remaining()
+        if remaining is None:
+            return self._settings.deadline_seconds
+        return max(remaining - min(remaining * _DEADLINE_SHARE, _DEADLINE_SECONDS), 0.001)
+
+
+def batch_response(outcome: BatchOutcome) -> server_pb2.IngestEventBatchResponse:
+    return server_pb2.IngestEventBatchResponse(
+        batch_id=outcome.batch_id,
+        accepted_count=outcome.accepted_count,
+        rejected_count=outcome.rejected_count,
+        rejected_event_ids=outcome.rejected_event_ids,
+    )
+
+
+def _metadata(context: Context) -> dict[str, str]:
+    """The call's metadata by name; the first counts when a name repeats."""
+    found: dict[str, str] = {}
+    for key, value in context.invocation_metadata() or ():
+        if isinstance(value, str):
+            found.setdefault(key, value)
+    return found
+
+
+def _traceparent(metadata: dict[str, str]) -> str | None:
+    return well_formed_traceparent(metadata.get("traceparent"))

@@ -1,0 +1,275 @@
+"""The HTTP door: the SDK's routes, the spec's openapi, probes and metrics, as a bare ASGI application.
+
+The order for every call is: path, method, key, content type, room for the body, body, work. Paths are served with and without
+the prefix ``/v1``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from chaukas.spec.common.v1.query_pb2 import QueryRequest
+from chaukas.spec.server.v1 import server_pb2
+from google.protobuf.message import DecodeError, Message
+
+from contracts.errors import GatewayError, InvalidInput
+from contracts.identity import Scope as KeyScope
+from contracts.spec_json import message_from_json, message_to_json, parse_json
+from contracts.wire import TooManyEvents
+from gateway.admission import Admission, Lease
+from gateway.auth import Keys
+from gateway.capabilities import CAPABILITIES
+from gateway.grpc_server import batch_response
+from gateway.http_body import PROTOBUF, ClientGone, Format, body_format, headers_of, read_body, wants_protobuf
+from gateway.http_errors import (
+    Answer,
+    HttpRefusal,
+    answer_of,
+    internal_error,
+    method_not_allowed,
+    not_found,
+    to_json,
+    too_much_json,
+    too_much_protobuf,
+)
+from gateway.ingest import BatchOutcome, Call, Ingest, well_formed_traceparent
+from gateway.metrics import GatewayMetrics
+from gateway.openapi import openapi_document
+from gateway.query_client import GET_EVENT_STATS, QUERY_EVENTS, QueryClient
+from runtime.health import Readiness
+from runtime.http import Receive, Scope, Send, probe_answer, respond
+from runtime.logs import get_logger
+from runtime.settings import GatewaySettings
+
+DOOR = "http"
+#: An event of fewer bytes than this on average has no room for its required fields: a body of more events is refused.
+_LEAST_EVENT_BYTES = 64
+
+log = get_logger(__name__)
+
+M = TypeVar("M", bound=Message)
+Headers = dict[str, str]
+Handler = Callable[[Headers, Receive, Lease], Awaitable[Answer]]
+
+
+class HttpDoor:
+    """The ASGI application of one process."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        keys: Keys,
+        admission: Admission,
+        ingest: Ingest,
+        queries: QueryClient,
+        metrics: GatewayMetrics,
+        readiness: Readiness,
+    ) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._admission = admission
+        self._ingest = ingest
+        self._queries = queries
+        self._metrics = metrics
+        self._readiness = readiness
+        self._openapi = to_json(openapi_document())
+        self._routes: dict[str, tuple[str, Handler]] = {
+            "/events": ("POST", self._event),
+            "/events/batch": ("POST", self._batch),
+            "/query": ("POST", self._query),
+            "/stats": ("POST", self._stats),
+            "/capabilities": ("GET", self._capabilities),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        started = time.monotonic()
+        path, method = scope["path"].removeprefix("/v1"), scope["method"]
+        known = path in self._routes
+        answer: Answer | None = None
+        try:
+            answer = await self._route(path, method, headers_of(scope), receive)
+        except (GatewayError, HttpRefusal) as error:
+            answer = answer_of(error)
+        except ClientGone:
+            pass
+        except Exception:  # the door's last resort: a caller gets a status, never a trace
+            log.exception("call_failed", door=DOOR, path=path if known else "other")
+            answer = internal_error()
+        if known:
+            code = "gone" if answer is None else str(answer.status)
+            self._metrics.requests.labels(DOOR, path, code).inc()
+            self._metrics.request_seconds.labels(DOOR, path).observe(time.monotonic() - started)
+        if answer is not None:
+            await respond(send, answer.status, answer.body, answer.content_type, answer.headers)
+
+    async def _route(self, path: str, method: str, headers: Headers, receive: Receive) -> Answer:
+        route = self._routes.get(path)
+        if route is None:
+            answer = self._public(path)
+            if answer is None:
+                raise not_found()
+            if method not in ("GET", "HEAD"):
+                raise method_not_allowed("GET")
+            return answer
+        allowed, handler = route
+        if method != allowed:
+            raise method_not_allowed(allowed)
+        with self._admission.lease() as lease:
+            return await handler(headers, receive, lease)
+
+    def _public(self, path: str) -> Answer | None:
+        """What needs no key."""
+        if path == "/openapi.json":
+            return Answer(200, self._openapi)
+        probe = probe_answer(path, self._metrics.registry, self._readiness)
+        return None if probe is None else Answer(*probe)
+
+    async def _event(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
+        call = self._ingest_call(headers, lease)
+        if body_format(headers) is Format.PROTOBUF:
+            accepted = await self._ingest.event_from_wire(call, await self._read_protobuf(headers, receive, lease))
+        else:
+            accepted = await self._ingest.event_from_json(call, await self._read_json(headers, receive, lease))
+        fields = {"event_id": accepted.event_id, "status": "accepted", "processed_at": accepted.processed_at}
+        return _answer(202, headers, fields, lambda: server_pb2.IngestEventResponse(**fields))
+
+    async def _batch(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
+        call = self._ingest_call(headers, lease)
+        if body_format(headers) is Format.PROTOBUF:
+            body = await self._read_protobuf(headers, receive, lease)
+            most = max(self._settings.http_max_body_bytes // _LEAST_EVENT_BYTES, self._settings.batch_max_events)
+            try:
+                outcome = await self._ingest.batch_from_wire(call, body, most)
+            except TooManyEvents as error:
+                raise too_much_protobuf(f"the batch holds more than {error.limit} events") from None
+        else:
+            document = await self._read_json(headers, receive, lease)
+            try:
+                outcome = await self._ingest.batch_from_json(call, document, self._settings.batch_max_events)
+            except TooManyEvents as error:
+                raise too_much_json(f"the batch holds more than {error.limit} events") from None
+        return _answer(202, headers, _batch_fields(outcome), lambda: batch_response(outcome))
+
+    async def _query(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
+        identity = self._keys.identify(headers.get("authorization"), KeyScope.QUERY)
+        request = await self._read_request(headers, receive, lease, server_pb2.QueryEventsRequest, _query_from_json)
+        raw = await self._queries.forward(QUERY_EVENTS, request, identity, self._settings.deadline_seconds)
+        if wants_protobuf(headers):
+            return Answer(200, raw, PROTOBUF)
+        response = server_pb2.QueryEventsResponse.FromString(raw).response
+        return Answer(200, to_json(message_to_json(response, defaults=True)))
+
+    async def _stats(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
+        identity = self._keys.identify(headers.get("authorization"), KeyScope.QUERY)
+        request = await self._read_request(headers, receive, lease, server_pb2.GetEventStatsRequest, _stats_from_json)
+        raw = await self._queries.forward(GET_EVENT_STATS, request, identity, self._settings.deadline_seconds)
+        if wants_protobuf(headers):
+            return Answer(200, raw, PROTOBUF)
+        response = server_pb2.GetEventStatsResponse.FromString(raw)
+        return Answer(200, to_json(message_to_json(response, defaults=True)))
+
+    async def _capabilities(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
+        self._keys.identify(headers.get("authorization"))
+        if wants_protobuf(headers):
+            response = server_pb2.GetCapabilitiesResponse(capabilities=CAPABILITIES)
+            return Answer(200, response.SerializeToString(), PROTOBUF)
+        return Answer(200, to_json(message_to_json(CAPABILITIES, defaults=True)))
+
+    def _ingest_call(self, headers: Headers, lease: Lease) -> Call:
+        identity = self._keys.identify(headers.get("authorization"), KeyScope.INGEST)
+        traceparent = well_formed_traceparent(headers.get("traceparent"))
+        return Call(identity, DOOR, lease, self._settings.deadline_seconds, traceparent)
+
+    async def _read_protobuf(self, headers: Headers, receive: Receive, lease: Lease) -> bytes:
+        settings = self._settings
+        return await read_body(
+            receive,
+            headers,
+            lease,
+            limit=settings.http_max_body_bytes,
+            too_large=too_much_protobuf,
+            seconds=settings.http_body_seconds,
+        )
+
+    async def _read_json(self, headers: Headers, receive: Receive, lease: Lease) -> Any:
+        settings = self._settings
+        body = await read_body(
+            receive,
+            headers,
+            lease,
+            limit=settings.batch_max_bytes,
+            too_large=too_much_json,
+            seconds=settings.http_body_seconds,
+        )
+        return parse_json(body)
+
+    async def _read_request(
+        self,
+        headers: Headers,
+        receive: Receive,
+        lease: Lease,
+        kind: type[M],
+        from_json: Callable[[Any], M],
+    ) -> M:
+        """A query; an empty body asks for everything the key may see."""
+        if headers.get("content-length") == "0" or not {"content-length", "transfer-encoding"} & headers.keys():
+            return kind()
+        if body_format(headers) is Format.JSON:
+            return from_json(await self._read_json(headers, receive, lease))
+        body = await read_body(
+            receive,
+            headers,
+            lease,
+            limit=self._settings.batch_max_bytes,
+            too_large=too_much_json,
+            seconds=self._settings.http_body_seconds,
+        )
+        try:
+            return kind.FromString(body)
+        except DecodeError:
+            raise InvalidInput.of("", f"the bytes are not a {kind.DESCRIPTOR.name}") from None
+
+
+def _query_from_json(document: Any) -> server_pb2.QueryEventsRequest:
+    if isinstance(document, dict) and set(document) == {"query"}:
+        document = document["query"]
+    request = server_pb2.QueryEventsRequest()
+    request.query.CopyFrom(message_from_json(document, QueryRequest, "query"))
+    return request
+
+
+def _stats_from_json(document: Any) -> server_pb2.GetEventStatsRequest:
+    return message_from_json(document, server_pb2.GetEventStatsRequest)
+
+
+def _batch_fields(outcome: BatchOutcome) -> dict[str, Any]:
+    rejected = []
+    for rejection in outcome.rejections:
+        first, *others = rejection.violations
+        entry: dict[str, Any] = {
+            "index": rejection.index,
+            "event_id": rejection.event_id,
+            "field": first.field,
+            "reason": first.reason,
+        }
+        if others:
+            entry["others"] = [{"field": found.field, "reason": found.reason} for found in others]
+        rejected.append(entry)
+    return {
+        "batch_id": outcome.batch_id,
+        "accepted_count": outcome.accepted_count,
+        "rejected_count": outcome.rejected_count,
+        "rejected_event_ids": outcome.rejected_event_ids,
+        "rejected": rejected,
+    }
+
+
+def _answer(status: int, headers: Headers, fields: dict[str, Any], message: Callable[[], Message]) -> Answer:
+    """JSON unless the caller asks for protobuf."""
+    if wants_protobuf(headers):
+        return Answer(status, message().SerializeToString(), PROTOBUF)
+    return Answer(status, to_json(fields))

@@ -1,0 +1,112 @@
+"""Forwards queries to the sink: as the caller, with the caller's identity.
+
+The gateway decides who may ask for what (the key's tenant, the key's projects) and tells the sink in authenticated metadata;
+the sink limits every answer to it. Answers pass through as the bytes they are. A sink that does not answer is
+:class:`contracts.errors.Unavailable`; a sink that refuses the *query* is :class:`SinkRefused`, which both doors pass on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+from chaukas.spec.server.v1.server_pb2 import GetEventStatsRequest, QueryEventsRequest
+from google.protobuf.message import Message
+
+from contracts.errors import GatewayError, PermissionDenied, Unavailable
+from contracts.identity import IDENTITY_METADATA, INTERNAL_TOKEN_METADATA, Identity
+from contracts.topics import MIB
+from contracts.v1.insights_pb2 import (
+    GetHandoffStatsRequest,
+    GetMcpStatsRequest,
+    ListHandoffsRequest,
+    ListMcpCallsRequest,
+)
+from runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+DETAILS_METADATA = "grpc-status-details-bin"
+_SERVER = "/chaukas.spec.server.v1.ChaukasServerService"
+_INSIGHTS = "/chaukas.gateway.v1.InsightsService"
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 16 * MIB),
+    ("grpc.max_send_message_length", 4 * MIB),
+    # A sink that comes back is found within a second or two.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+
+#: Request message and where its tenant and project are.
+Scoped = Callable[[Any], Any]
+METHODS: dict[str, tuple[type[Message], Scoped]] = {
+    f"{_SERVER}/QueryEvents": (QueryEventsRequest, lambda request: request.query.filter),
+    f"{_SERVER}/GetEventStats": (GetEventStatsRequest, lambda request: request),
+    f"{_INSIGHTS}/ListHandoffs": (ListHandoffsRequest, lambda request: request.filter),
+    f"{_INSIGHTS}/ListMcpCalls": (ListMcpCallsRequest, lambda request: request.filter),
+    f"{_INSIGHTS}/GetHandoffStats": (GetHandoffStatsRequest, lambda request: request),
+    f"{_INSIGHTS}/GetMcpStats": (GetMcpStatsRequest, lambda request: request),
+}
+QUERY_EVENTS = f"{_SERVER}/QueryEvents"
+GET_EVENT_STATS = f"{_SERVER}/GetEventStats"
+
+#: The sink's own trouble, or its quarrel with this gateway: not the caller's fault, and worth a retry.
+_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.CANCELLED}
+
+
+class SinkRefused(GatewayError):
+    """The sink answered with an error that is for the caller: a bad page token, an unknown filter, a query too slow."""
+
+    def __init__(self, code: grpc.StatusCode, message: str, details: bytes | None) -> None:
+        super().__init__(message)
+        self.code = code
+        #: A serialized ``google.rpc.Status``, as the sink sent it.
+        self.details = details
+
+
+class QueryClient:
+    """One channel to the sink; connects when first used, reconnects by itself."""
+
+    def __init__(self, target: str, token: str) -> None:
+        self._target = target
+        self._token = token
+        self._channel = cast(Any, grpc.aio.insecure_channel(target, options=_OPTIONS))
+        self._calls = {method: self._channel.unary_unary(method) for method in METHODS}
+
+    async def forward(self, method: str, request: Any, identity: Identity, seconds: float) -> bytes:
+        """Ask the sink within `seconds`; the answer's bytes. `request` is changed: an empty tenant becomes the caller's.
+
+        Raises :class:`PermissionDenied`, :class:`Unavailable` or :class:`SinkRefused`.
+        """
+        scoped = METHODS[method][1](request)
+        if not scoped.tenant_id:
+            scoped.tenant_id = identity.tenant_id
+        elif scoped.tenant_id != identity.tenant_id:
+            raise PermissionDenied("tenant_id is not the API key's tenant")
+        if scoped.project_id and not identity.allows_project(scoped.project_id):
+            raise PermissionDenied("project_id is not one of the API key's projects")
+        metadata: list[tuple[str, str | bytes]] = [(IDENTITY_METADATA, identity.to_metadata())]
+        if self._token:
+            metadata.append((INTERNAL_TOKEN_METADATA, self._token))
+        try:
+            answer: bytes = await self._calls[method](request.SerializeToString(), timeout=seconds, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise self._translate(error, method) from None
+        return answer
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    def _translate(self, error: grpc.aio.AioRpcError, method: str) -> GatewayError:
+        code = error.code()
+        if code in _AWAY:
+            log.warning("sink_unavailable", method=method, code=code.name, details=error.details())
+            return Unavailable("the query server does not answer; events are accepted all the same")
+        if code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS):
+            log.error("sink_failed", method=method, code=code.name, details=error.details())
+            return SinkRefused(grpc.StatusCode.INTERNAL, "the query failed", None)
+        trailers: Any = error.trailing_metadata() or ()
+        details = next((value for key, value in trailers if key == DETAILS_METADATA), None)
+        return SinkRefused(code, error.details() or "", details if isinstance(details, bytes) else None)
