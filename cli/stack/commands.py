@@ -60,13 +60,16 @@ def up(
             report.say("Interrupted.")
             raise typer.Exit(_INTERRUPTED) from None
         try:
-            _introduce(running, directory, report)
+            came_through = _introduce(running, directory, report, demo)
             if not detach:
                 watch(directory, running, report)
         except KeyboardInterrupt:
             report.say()
             stop(directory, report)
             running.supervisor.wait()
+            return
+    if detach and not came_through:
+        raise typer.Exit(1)
 
 
 def down() -> None:
@@ -130,18 +133,29 @@ def ensure(
             typer.echo(f"{spec.name}: {'created' if spec.name in created else 'is there'}")
 
 
-def _introduce(running: Started, directory: Path, report: Reporter) -> None:
+def _introduce(running: Started, directory: Path, report: Reporter, demo: bool) -> bool:
+    """Say where the stack is reached; with the demo, show what it does. False when the demo did not come through."""
     endpoints = running.endpoints
     report.say()
-    report.say(f"HTTP   {endpoints.http_url}   (SDK, JSON)")
-    report.say(f"gRPC   {endpoints.grpc_target}")
-    report.say(f"Kafka  {endpoints.kafka_bootstrap_servers}")
-    report.say(f"Files  {directory}")
+    for name, value in (
+        ("HTTP ", f"{endpoints.http_url}  (SDK, JSON)"),
+        ("gRPC ", endpoints.grpc_target),
+        ("Kafka", endpoints.kafka_bootstrap_servers),
+        ("Files", str(directory)),
+    ):
+        report.say(f"{name}  {value}")
     report.say()
-    report.say("Send from your own agent:")
-    for line in endpoints.exports():
-        report.say(line)
+    if demo:
+        from cli.demo import run  # it brings the SDK along: only where it is needed
+
+        came_through = run(endpoints)
+    else:
+        came_through = True
+        report.say("Send your own agent's events: paste this, then start the agent")
+        for line in endpoints.exports():
+            report.say(line)
     report.say()
+    return came_through
 
 
 def _table(found: StackStatus) -> Table:
