@@ -18,7 +18,6 @@ from cli.stack.foreground import duration, watch
 from cli.stack.logs import follow, tail
 from cli.stack.plan import Settings, log_directory
 from cli.stack.record import load_record
-from cli.stack.settings import StackSettings
 from cli.stack.start import Started, start
 from cli.stack.status import StackStatus, collect
 from cli.stack.stop import stop
@@ -26,6 +25,7 @@ from cli.stack.ui import Reporter
 from contracts.errors import Unavailable
 from runtime.kafka import TopicMisconfigured, ensure_topics
 from runtime.settings import InvalidSettings, KafkaSettings, load
+from runtime.settings.stack import StackSettings
 
 #: Like a shell reports a command that Ctrl-C ended.
 _INTERRUPTED = 130

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 _TIMEOUT_SECONDS = 10.0
+#: What supervisord says of any process that left soon after its start: less than the exit status does.
+_TOO_QUICK = "Exited too quickly"
 
 
 class ControlUnavailable(Exception):
@@ -30,6 +32,13 @@ class ProcessInfo:
     now: int
     exit_status: int
     spawn_error: str
+
+    @property
+    def why_not_running(self) -> str:
+        """For a process that left or never started: the reason, for a person."""
+        if self.spawn_error and not self.spawn_error.startswith(_TOO_QUICK):
+            return self.spawn_error
+        return f"it left with exit status {self.exit_status}"
 
     @property
     def uptime_seconds(self) -> int:

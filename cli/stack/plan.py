@@ -13,8 +13,8 @@ from cli.stack import kafka
 from cli.stack.endpoints import Endpoints
 from cli.stack.ports import PortRequest, reachable
 from cli.stack.processes import MARKER, marker_value
-from cli.stack.settings import PortChoice, StackSettings
 from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
+from runtime.settings.stack import PortChoice, StackSettings
 
 #: How much longer than its own graceful stop a process gets before it is killed, seconds.
 _STOP_MARGIN_SECONDS = 5

@@ -110,9 +110,7 @@ def _status(info: ProcessInfo, record: Record, spawned: int) -> ProcessStatus:
 
 
 def _why_not(info: ProcessInfo) -> str:
-    if info.state in ("BACKOFF", "EXITED", "FATAL"):
-        return info.spawn_error or f"exit status {info.exit_status}"
-    return ""
+    return info.why_not_running if info.state in ("BACKOFF", "EXITED", "FATAL") else ""
 
 
 def _count_spawned(logs: Path) -> Counter[str]:

@@ -57,7 +57,7 @@ def wait_ready(
             if exits.hopeless(info):
                 raise StackError(_failure(info, directory))
             if info.state not in ("RUNNING", "STARTING"):
-                waiting[info.name] = info.spawn_error or f"exit status {info.exit_status}"
+                waiting[info.name] = info.why_not_running
                 continue
             answer = readiness(info.name, record)
             if not answer.ready or info.state != "RUNNING":
@@ -76,8 +76,7 @@ def wait_ready(
 
 
 def _failure(info: ProcessInfo, directory: Path) -> str:
-    reason = info.spawn_error or f"it leaves with exit status {info.exit_status}"
-    return f"{info.name} does not start: {reason}\n{_last_lines(info.name, directory)}"
+    return f"{info.name} does not start: {info.why_not_running}\n{_last_lines(info.name, directory)}"
 
 
 def _last_lines(name: str, directory: Path) -> str:

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings
 from runtime.settings.base import env_name
+from runtime.settings.stack import StackSettings
 
 
 def render() -> str:
@@ -17,6 +18,7 @@ def render() -> str:
         ("Gateway", GatewaySettings),
         ("Processors", ProcessorsSettings),
         ("Sink", SinkSettings),
+        ("Local stack (`chaukas-gateway up`)", StackSettings),
     ):
         lines += [f"## {title}", ""]
         if cls is KafkaSettings:

@@ -9,8 +9,8 @@ import pytest
 from cli.stack import kafka, plan, supervisord_conf
 from cli.stack.plan import Settings
 from cli.stack.processes import MARKER
-from cli.stack.settings import StackSettings
 from runtime.settings import GatewaySettings, InvalidSettings, ProcessorsSettings, SinkSettings, load
+from runtime.settings.stack import StackSettings
 
 PORTS = {
     "STACK_KAFKA_PORT": 1001,

@@ -42,6 +42,11 @@ def test_a_running_process_that_was_stopped_long_ago_is_not() -> None:
     assert not exits.hopeless(replace(INFO, stop=50))
 
 
+def test_the_exit_status_says_more_than_supervisord_does() -> None:
+    assert replace(left(1), spawn_error="Exited too quickly (process log …)").why_not_running.endswith("exit status 1")
+    assert replace(left(1), spawn_error="can't find command").why_not_running == "can't find command"
+
+
 RECORD = Record(1, "", "/nowhere", 0.0, 1, {"STACK_KAFKA_PORT": 1}, {"sink": "http://x/readyz"})
 
 
@@ -81,7 +86,7 @@ def test_a_failing_process_is_named_with_the_end_of_its_log(script: type[Script]
     with pytest.raises(StackError) as caught:
         wait_ready({"sink"}, RECORD, tmp_path, float("inf"))
     message = str(caught.value)
-    assert message.startswith("sink does not start: it leaves with exit status 1")
+    assert message.startswith("sink does not start: it left with exit status 1")
     assert message.endswith("CLICKHOUSE_DSN is wrong")
     assert "line 99" in message
     assert "line 10\n" not in message

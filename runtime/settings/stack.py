@@ -1,4 +1,4 @@
-"""Settings of a local stack. What the processes themselves take (``GATEWAY_…``, ``SINK_…``) is read by their own classes."""
+"""Settings of a local stack (`chaukas-gateway up`). What its processes take (``GATEWAY_…``, ``SINK_…``) is read from their own."""
 
 from __future__ import annotations
 
