@@ -40,8 +40,8 @@ class Findings:
     visible_after_seconds: float
 
 
-def report(found: Findings, endpoints: Endpoints) -> RenderableType:
-    """The session, the hand-offs, the MCP servers and the totals."""
+def report(found: Findings, endpoints: Endpoints, program: str = "chaukas-gateway") -> RenderableType:
+    """The session, the hand-offs, the MCP servers, the totals, and where to ask; `program` as it can be typed here."""
     tree = build(found.arrived.events)
     parts: list[RenderableType] = [
         _heading(f"One session of two agents, session {found.session_id}"),
@@ -58,6 +58,8 @@ def report(found: Findings, endpoints: Endpoints) -> RenderableType:
         Text(),
         _heading("Where it runs"),
         _endpoints(endpoints),
+        Text(f"Ask    {program} query --session {found.session_id} --tree", overflow="fold"),
+        Text(f"       {program} stats, handoffs --stats, mcp --stats, query --help", "dim"),
     ]
     return Group(*parts)
 
@@ -115,5 +117,9 @@ def _endpoints(endpoints: Endpoints) -> RenderableType:
     )
     rows.add_row(Text("gRPC", "bold"), endpoints.grpc_target, Text("spec services, InsightsService, reflection", "dim"))
     if endpoints.kafka_bootstrap_servers:
-        rows.add_row(Text("Kafka", "bold"), endpoints.kafka_bootstrap_servers, Text("topics chaukas.*", "dim"))
+        rows.add_row(
+            Text("Kafka", "bold"),
+            endpoints.kafka_bootstrap_servers,
+            Text("raw and enriched events, hand-offs, MCP calls, dead letters", "dim"),
+        )
     return rows

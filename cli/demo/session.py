@@ -127,9 +127,7 @@ class _Story:
         self.session_id = self.tracer.start_session()
         self.tracer.start_trace()
         # The SDK's integrations report the input before the session's start; so does this one.
-        await self.emit(
-            self.builder.create_input_received("I was charged twice for order 1042. Please refund one.", source="chat")
-        )
+        await self.emit(self.builder.create_input_received("I was charged twice for order 1042!", source="chat"))
         start = self.builder.create_session_start(session_id=self.session_id, metadata={"channel": "chat"})
         await self.emit(start)
         with self.below(start):
@@ -161,7 +159,7 @@ class _Story:
                     "refund-limit", "allow", ["max-100-eur"], rationale="49 EUR is below the limit", **who(BILLING)
                 )
             )
-            await self.mcp(BILLING, "payments-mcp", "refund", None, 87, error="rate limited by the payment provider")
+            await self.mcp(BILLING, "payments-mcp", "refund", None, 87, error="rate limited by the provider")
             await self.emit(
                 self.builder.create_error(
                     "refund was refused: too many requests",

@@ -14,7 +14,7 @@ from cli.render.text import clean, duration, nanoseconds, plural
 from cli.render.tree import Node, SessionTree
 
 #: Columns of the time line.
-LINE_COLUMNS = 24
+LINE_COLUMNS = 20
 
 _STYLES = {
     "session": "bold",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import sys
 import time
+from pathlib import Path
 
 import grpc
 from chaukas.spec.common.v1 import query_pb2
@@ -28,6 +32,7 @@ __all__ = ["render_exports", "run"]
 WITHIN_SECONDS = 60.0
 #: The report is laid out for this many columns; a narrower terminal gets its own width.
 COLUMNS = 100
+_NAME = "chaukas-gateway"
 
 
 def run(endpoints: Endpoints, console: Console | None = None, within_seconds: float = WITHIN_SECONDS) -> bool:
@@ -58,7 +63,7 @@ def run(endpoints: Endpoints, console: Console | None = None, within_seconds: fl
                 complete=complete,
                 visible_after_seconds=seconds,
             )
-        out.print(report(found, endpoints))
+        out.print(report(found, endpoints, _program()))
     except DemoFailed as error:
         out.print(f"The demo session was not sent: {error}", style="yellow")
     except grpc.RpcError as error:
@@ -88,3 +93,14 @@ def _timestamp(ns: int) -> Timestamp:
 def _console() -> Console:
     out = consoles.results()
     return consoles.results(width=min(COLUMNS, out.width)) if not out.is_terminal else out
+
+
+def _program() -> str:
+    """This command as it can be typed here: its name where the shell finds it, else its path."""
+    started = Path(sys.argv[0])
+    if started.name != _NAME:
+        return _NAME
+    found = shutil.which(_NAME)
+    if found is not None and Path(found).resolve() == started.resolve():
+        return _NAME
+    return os.path.relpath(started)
