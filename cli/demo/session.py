@@ -152,7 +152,7 @@ class _Story:
         async with self.agent(BILLING, role="refunds and invoices"):
             await self.mcp(BILLING, "payments-mcp", "list_charges", {"charges": 2}, 44)
             await self.model(
-                BILLING, "anthropic", "claude-sonnet-4-5", "Two equal charges: refund one.", (1286, 94), 118
+                BILLING, "anthropic", "claude-haiku-4-5", "Two equal charges: refund one.", (1286, 94), 118
             )
             await self.emit(
                 self.builder.create_policy_decision(

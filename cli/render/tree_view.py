@@ -50,7 +50,7 @@ def session_view(tree: SessionTree) -> RenderableType:
 
 def tree_table(tree: SessionTree) -> Table:
     """One line per node: branch and name, status, duration, time line."""
-    rows = Table.grid(padding=(0, 1, 0, 0), expand=True)
+    rows = Table.grid(padding=(0, 1, 0, 0), pad_edge=False, expand=True)
     rows.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     rows.add_column(no_wrap=True, width=1)
     rows.add_column(no_wrap=True, justify="right", min_width=8)

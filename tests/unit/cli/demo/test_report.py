@@ -104,7 +104,7 @@ def test_the_report_is_one_screen_that_tells_the_story(printed: Any) -> None:
         "│  ├─ model openai/gpt-4o-mini · 412 → 38 tokens · $0.0020",
         "│  ├─ mcp payments-mcp refund · rate limited by the provider",
         "│  ├─ mcp ledger-mcp post_entry",
-        "│  ├─ model anthropic/claude-sonnet-4-5 · 1,286 → 94 tokens · $0.0020",
+        "│  ├─ model anthropic/claude-haiku-4-5 · 1,286 → 94 tokens · $0.0020",
         "no end",
         "↺ loop",
         "18 ms",
