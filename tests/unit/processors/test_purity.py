@@ -1,0 +1,188 @@
+"""The window's promise: an output is a pure function of a record and of the 2W before it, and it is the right one.
+
+Random traffic with few ids, sessions, spans and agents, so that everything collides: copies, conflicts, re-used spans, ENDs
+before STARTs, equal ids in two tenants, gaps in the offsets, bad records in between.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from chaukas.spec.common.v1 import events_pb2 as pb
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.dead_letters import SourceRecord
+from contracts.topics import Topics
+from contracts.v1 import enrichment_pb2
+from processors import emit, mcp_calls
+from processors.intake import BadRecord
+from processors.pipeline import PartitionState, process
+from processors.rebuild import rebuild
+from processors.window import Window
+from tests.support.enrichment_oracle import expected
+from tests.support.events import START_NS
+from tests.support.raw_records import RECEIVED_NS, raw_record
+
+TYPES = [
+    pb.EVENT_TYPE_MCP_CALL_START,
+    pb.EVENT_TYPE_MCP_CALL_START,
+    pb.EVENT_TYPE_MCP_CALL_END,
+    pb.EVENT_TYPE_MCP_CALL_END,
+    pb.EVENT_TYPE_TOOL_CALL_START,
+    pb.EVENT_TYPE_TOOL_CALL_END,
+    pb.EVENT_TYPE_MODEL_INVOCATION_START,
+    pb.EVENT_TYPE_MODEL_INVOCATION_END,
+    pb.EVENT_TYPE_AGENT_HANDOFF,
+    pb.EVENT_TYPE_AGENT_HANDOFF,
+    pb.EVENT_TYPE_AGENT_START,
+    pb.EVENT_TYPE_SESSION_END,
+    pb.EVENT_TYPE_INPUT_RECEIVED,
+    77,
+]
+AGENTS = ["", "a", "b"]
+
+
+def random_event(rng: random.Random) -> Any:
+    event = pb.Event(
+        event_id=f"e{rng.randrange(60)}",
+        tenant_id=rng.choice(["t1", "t1", "t1", "t2"]),
+        project_id=rng.choice(["", "", "", "p"]),
+        session_id=rng.choice(["s", "s", "s", "s", "s", ""]),
+        span_id=rng.choice(["x", "x", "y", ""]),
+        type=rng.choice(TYPES),
+        agent_id=rng.choice(AGENTS),
+        agent_name=rng.choice(["", "Ann", "Bob"]),
+        status=rng.choice([0, 0, 0, 3, 4, 5, 9]),
+        severity=rng.choice([0, 0, 4]),
+    )
+    if rng.random() < 0.7:
+        event.timestamp.FromNanoseconds(START_NS + rng.randint(-(10**12), 10**12))
+    value = pb.EventType.DESCRIPTOR.values_by_number.get(event.type)
+    name = value.name if value else ""
+    content = rng.randrange(4)
+    if content == 0:
+        event.error.error_message = "boom"
+    elif "MCP" in name:
+        event.mcp_call.server_name = rng.choice(["", "files", "mail"])
+        event.mcp_call.execution_time_ms = rng.choice([0.0, 1.5])
+        event.mcp_call.request.update({"a": 1, "b": rng.randrange(3)})
+    elif "MODEL" in name:
+        event.llm_invocation.provider, event.llm_invocation.model = "acme", "m1"
+    elif "TOOL" in name:
+        event.tool_call.name = "lookup"
+        if content == 1:
+            event.tool_response.error_message = "no"
+    elif event.type == pb.EVENT_TYPE_AGENT_HANDOFF:
+        event.agent_handoff.to_agent_id = rng.choice(AGENTS)
+        event.agent_handoff.to_agent_name = rng.choice(["", "Ann", "Bob"])
+    return event
+
+
+def random_partition(seed: int) -> list[SourceRecord]:
+    """A partition's records: new events, exact copies of earlier ones, bad ones; offsets with gaps."""
+    rng = random.Random(seed)
+    records: list[SourceRecord] = []
+    good: list[SourceRecord] = []
+    offset = rng.randrange(5)
+    for _ in range(rng.randint(20, 80)):
+        dice = rng.random()
+        if dice < 0.04:
+            records.append(SourceRecord("raw", 0, offset, b"k", b"\xff\xffjunk", (), 1))
+        else:
+            if dice < 0.15 and good:
+                copied = rng.choice(good[-25:])
+                record = SourceRecord("raw", 0, offset, copied.key, copied.value, copied.headers, offset)
+            else:
+                record = raw_record(random_event(rng), offset, received_at_ns=RECEIVED_NS + offset)
+            good.append(record)
+            records.append(record)
+        offset += rng.choice([1, 1, 1, 1, 1, 1, 2, 4])
+    return records
+
+
+class Sent:
+    """Keeps what is sent, as bytes."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[Any, ...]] = []
+
+    def send(self, topic: str, value: Any, key: Any = None, *, timestamp_ms: int = 0, headers: Any = None) -> None:
+        self.records.append((topic, value, key, timestamp_ms, tuple(headers or ())))
+
+
+def run(state: PartitionState, records: Sequence[SourceRecord]) -> dict[int, list[tuple[Any, ...]]]:
+    """What is emitted for each offset."""
+    out: dict[int, list[tuple[Any, ...]]] = {}
+    for record in records:
+        sent = Sent()
+        try:
+            emit.emit(sent, Topics(), record, process(state, record))
+        except BadRecord as bad:
+            emit.emit_dead_letter(sent, Topics(), record, bad)
+        out[record.offset] = sent.records
+    return out
+
+
+def reader(records: Sequence[SourceRecord]) -> Any:
+    def read(topic: str, partition: int, start: int, end: int) -> Iterator[SourceRecord]:
+        return (record for record in records if start <= record.offset < end)
+
+    return read
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25))
+def test_a_restart_at_any_offset_changes_no_byte(seed: int, window: int) -> None:
+    records = random_partition(seed)
+    uninterrupted = run(PartitionState(Window(window)), records)
+    for cut in range(len(records)):
+        first = records[cut].offset
+        state, _ = rebuild(reader(records), "raw", 0, first, Window(window), lambda: None)
+        after = run(state, records[cut:])
+        assert after == {offset: out for offset, out in uninterrupted.items() if offset >= first}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25))
+def test_outputs_are_what_the_rules_say(seed: int, window: int) -> None:
+    records = random_partition(seed)
+    state = PartitionState(Window(window))
+    good = []
+    outputs = {}
+    for record in records:
+        try:
+            outputs[record.offset] = process(state, record)
+            good.append(record)
+        except BadRecord:
+            assert record.key == b"k"
+    wanted = expected(good, window, mcp_calls._NAMESPACE)
+    assert outputs.keys() == wanted.keys()
+    for offset, output in outputs.items():
+        assert output.enriched.enrichment == wanted[offset].enrichment
+        assert output.handoffs == wanted[offset].handoffs
+        assert output.mcp_calls == wanted[offset].mcp_calls
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25))
+def test_the_enriched_value_is_the_raw_value_with_one_extension_more(seed: int, window: int) -> None:
+    records = random_partition(seed)
+    state = PartitionState(Window(window))
+    for record in records:
+        try:
+            output = process(state, record)
+        except BadRecord:
+            continue
+        assert record.value is not None
+        assert output.enriched.value.startswith(record.value)
+        before, after = pb.Event.FromString(record.value), pb.Event.FromString(output.enriched.value)
+        assert len(after.extensions) == len(before.extensions) + 1
+        del after.extensions[-1]
+        assert after == before
+        names = [name for name, _ in output.enriched.headers]
+        assert names == [*(name for name, _ in record.headers), "enrichment"]
+        parsed = enrichment_pb2.Enrichment.FromString(output.enriched.headers[-1][1])  # type: ignore[arg-type]
+        assert parsed == output.enriched.enrichment
