@@ -1,0 +1,41 @@
+"""``python -m sink [--role all|writer|query] [--migrate-only]``: exit code 0 after a stop, 1 after a failure, 2 for wrong settings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import uvloop
+
+from contracts.errors import PermanentError
+from runtime.logs import configure
+from runtime.settings import InvalidSettings, KafkaSettings, SinkSettings, load
+from runtime.settings.sink import SinkRole
+from sink.dsn import InvalidDsn, parse_dsn
+from sink.process import SinkProcess
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the sink until it is told to stop. Blocks."""
+    parser = argparse.ArgumentParser(prog="python -m sink", description="Kafka to ClickHouse, and queries.")
+    parser.add_argument("--role", choices=[role.value for role in SinkRole], help="overrides SINK_ROLE")
+    parser.add_argument("--migrate-only", action="store_true", help="bring the schema up to date and leave")
+    options = parser.parse_args(arguments)
+    try:
+        settings = load(SinkSettings, **({"role": options.role} if options.role else {}))
+        kafka = load(KafkaSettings)
+        parse_dsn(settings.clickhouse_dsn.get_secret_value())
+    except (InvalidSettings, InvalidDsn) as error:
+        print(error, file=sys.stderr)
+        return 2
+    configure("sink", settings.log_level, settings.log_format)
+    try:
+        return uvloop.run(SinkProcess(settings, kafka).run(migrate_only=options.migrate_only))
+    except (InvalidSettings, PermanentError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, InvalidSettings) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
