@@ -47,6 +47,21 @@ COST_CODES = frozenset(
         396,  # TOO_MANY_ROWS_OR_BYTES
     }
 )
+#: Codes that blame the statement: no retry helps, it is a bug here.
+STATEMENT_CODES = frozenset(
+    {
+        42,  # NUMBER_OF_ARGUMENTS_DOESNT_MATCH
+        43,  # ILLEGAL_TYPE_OF_ARGUMENT
+        46,  # UNKNOWN_FUNCTION
+        47,  # UNKNOWN_IDENTIFIER
+        53,  # TYPE_MISMATCH
+        62,  # SYNTAX_ERROR
+        184,  # ILLEGAL_AGGREGATION
+        215,  # NOT_AN_AGGREGATE
+        386,  # NO_COMMON_TYPE
+        457,  # BAD_QUERY_PARAMETER
+    }
+)
 
 
 class QueryTooCostly(PermanentError):
@@ -57,9 +72,15 @@ class QueryTimedOut(TransientError):
     """The query did not end within its deadline."""
 
 
+class BrokenStatement(PermanentError):
+    """The engine does not understand what this package asked."""
+
+
 def of_store(error: Exception) -> GatewayError:
     """An error of the driver, told without its text (which may quote values)."""
     code = code_of(error)
+    if code in STATEMENT_CODES:
+        return BrokenStatement("internal error")
     if code in COST_CODES:
         return QueryTooCostly("the query reads more than one query may; narrow its time range or filter")
     if code in TIMEOUT_CODES:

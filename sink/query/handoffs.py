@@ -53,9 +53,9 @@ class HandoffQueries:
         facts = {}
         for row in await self._engine.rows(builder.rows_at("handoff_rows", scope, positions), deadline):
             position = tuple(row[: _LISTING.keys])
-            # A fact that came between the reads has no hop yet; the next page load has it.
-            hop, returns = hops.get(position, (0, False))
-            facts[position] = handoff_fact(scope.tenant_id, row, hop, bool(returns))
+            if position in hops:  # else settling removed it between the reads
+                hop, returns = hops[position]
+                facts[position] = handoff_fact(scope.tenant_id, row, hop, bool(returns))
         return facts
 
     async def get_handoff_stats(

@@ -1,8 +1,9 @@
 """Keyset pages: which rows a page has, whether one follows, and where the next page starts.
 
-A page is the first rows behind a position, in a total order of columns that never change for a row. So whatever is inserted
+A page is the first rows behind a position, in a total order of columns that do not change for a row. So whatever is inserted
 between two pages, a row that was there at the first page is sent once: it stays on its side of every position. Rows
-that came later are sent when they sort behind the position. A token is given only when a further row was seen.
+that came later are sent when they sort behind the position. (One column can change: an ORPHAN_END call that gets its START
+moves from its end to its start.) A token is given only when a further row was seen.
 
 An answer stays under :data:`MAX_ANSWER_BYTES` by the rows' sizes, which are read before any payload: a shorter page is
 cut, and only what is sent is read. A single row larger than that comes alone.

@@ -20,6 +20,9 @@ FROM
 (
   SELECT
     *,
+    agent_id,
+    agent_name,
+    is_target,
     min(hop) OVER (PARTITION BY project_id, session_id, loner, agent_id) AS first_of_id,
     min(hop) OVER (PARTITION BY project_id, session_id, loner, agent_name) AS first_of_name,
     min(if(agent_id = '', hop, 18446744073709551615)) OVER (PARTITION BY project_id, session_id, loner, agent_name) AS first_of_name_without_id
