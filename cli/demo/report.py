@@ -57,9 +57,7 @@ def report(found: Findings, endpoints: Endpoints, program: str = "chaukas-gatewa
         _totals(found),
         Text(),
         _heading("Where it runs"),
-        _endpoints(endpoints),
-        Text(f"Ask    {program} query --session {found.session_id} --tree", overflow="fold"),
-        Text(f"       {program} stats, handoffs --stats, mcp --stats, query --help", "dim"),
+        _endpoints(endpoints, found.session_id, program),
     ]
     return Group(*parts)
 
@@ -108,18 +106,17 @@ def _totals(found: Findings) -> RenderableType:
     return rows
 
 
-def _endpoints(endpoints: Endpoints) -> RenderableType:
+def _endpoints(endpoints: Endpoints, session_id: str, program: str) -> RenderableType:
     rows = Table.grid(padding=(0, 2, 0, 0))
-    rows.add_row(
-        Text("HTTP", "bold"),
-        endpoints.http_url,
-        Text("the SDK's door, also JSON; /metrics /readyz /openapi.json", "dim"),
-    )
-    rows.add_row(Text("gRPC", "bold"), endpoints.grpc_target, Text("spec services, InsightsService, reflection", "dim"))
-    if endpoints.kafka_bootstrap_servers:
-        rows.add_row(
-            Text("Kafka", "bold"),
-            endpoints.kafka_bootstrap_servers,
-            Text("raw and enriched events, hand-offs, MCP calls, dead letters", "dim"),
-        )
-    return rows
+    doors = [
+        ("HTTP", endpoints.http_url, "the SDK's door, also JSON; /metrics /readyz /openapi.json"),
+        ("gRPC", endpoints.grpc_target, "the spec's services, InsightsService, reflection"),
+        ("Kafka", endpoints.kafka_bootstrap_servers, "raw and enriched events, hand-offs, MCP calls, dead letters"),
+    ]
+    for name, address, what in doors:
+        if address:
+            rows.add_row(Text(name, "bold"), f"{address:<22}", Text(what, "dim"))
+    ask = Table.grid(padding=(0, 2, 0, 0))
+    ask.add_row(Text("Ask  ", "bold"), Text(f"{program} query --session {clean(session_id)} --tree", overflow="fold"))
+    ask.add_row("", Text(f"{program} stats | handoffs --stats | mcp --stats | query --help", "dim"))
+    return Group(rows, ask)

@@ -31,7 +31,7 @@ def handoff_table(
             *where,
             str(fact.hop) if fact.hop else "",
             cell(agent(fact.from_agent_name, fact.from_agent_id)),
-            Text("→ ", "dim") + cell(agent(fact.to_agent_name, fact.to_agent_id)),
+            _arrow(agent(fact.to_agent_name, fact.to_agent_id)),
             marks.LOOP + Text(" loop", "magenta") if fact.returns_to_earlier_agent else "",
             duration(fact.latency_ms) if fact.HasField("latency_ms") else Text("not yet", "yellow"),
             cell(fact.reason, "dim"),
@@ -45,7 +45,7 @@ def edge_table(edges: Iterable[insights_pb2.HandoffEdge]) -> Table:
     for edge in edges:
         rows.add_row(
             cell(agent(edge.from_agent_name, edge.from_agent_id)),
-            Text("→ ", "dim") + cell(agent(edge.to_agent_name, edge.to_agent_id)),
+            _arrow(agent(edge.to_agent_name, edge.to_agent_id)),
             count(edge.count),
             Text(count(edge.loops), "magenta" if edge.loops else "dim"),
             duration(edge.p50_latency_ms) if edge.HasField("p50_latency_ms") else "",
@@ -53,3 +53,7 @@ def edge_table(edges: Iterable[insights_pb2.HandoffEdge]) -> Table:
             duration(edge.p99_latency_ms) if edge.HasField("p99_latency_ms") else "",
         )
     return rows
+
+
+def _arrow(target: str) -> Text:
+    return Text(no_wrap=True, overflow="ellipsis").append("→ ", "dim").append_text(cell(target))

@@ -17,6 +17,7 @@ def table(*columns: str, title: str | None = None) -> Table:
         title_justify="left",
         title_style="bold",
         header_style="dim",
+        border_style="dim",
         pad_edge=False,
         padding=(0, 2, 0, 0),
         show_edge=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
+from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +16,9 @@ from cli.render.tree import Node, SessionTree
 
 #: Columns of the time line.
 LINE_COLUMNS = 20
+
+#: Wider, and the eye loses the way from the name to the duration.
+MAX_COLUMNS = 120
 
 _STYLES = {
     "session": "bold",
@@ -41,11 +45,11 @@ _WORDS = {
 
 
 def session_view(tree: SessionTree) -> RenderableType:
-    """Headline and tree of one session; as wide as the console."""
+    """Headline and tree of one session; as wide as the console, within reason."""
     line = Text("session ", "bold")
     line.append(clean(tree.session_id) or "(none)")
     line.append(f" · {plural(len(tree.events), 'event')}", "dim")
-    return Group(line, Text(), tree_table(tree))
+    return Group(line, Text(), Constrain(tree_table(tree), MAX_COLUMNS))
 
 
 def tree_table(tree: SessionTree) -> Table:
