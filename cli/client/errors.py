@@ -6,6 +6,7 @@ Exit codes: 1 something was rejected, 2 wrong usage (typer's own), 3 the gateway
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -23,6 +24,8 @@ from contracts.errors import FieldViolation
 EXIT_REJECTED = 1
 EXIT_FAILED = 3
 
+#: gRPC's long way of saying that nobody listens.
+_NO_CONNECTION = re.compile(r"failed to connect to all addresses; last error: .*: ([^:]+)", re.DOTALL)
 #: More violations than this are counted, not listed.
 _SHOWN_VIOLATIONS = 5
 
@@ -61,7 +64,7 @@ def parse(error: grpc.RpcError) -> CallError:
         # Details that contradict the status or do not parse: the status itself still says what happened.
         status = None
     violations, retry_after = read_details(status)
-    return CallError(code, message, violations, retry_after)
+    return CallError(code, _NO_CONNECTION.sub(r"cannot connect: \1", message), violations, retry_after)
 
 
 def read_details(status: status_pb2.Status | None) -> tuple[tuple[FieldViolation, ...], float | None]:

@@ -54,7 +54,7 @@ def test_no_gateway_is_one_line_and_exit_code_3(run: Run) -> None:
     result = run("stats", "--endpoint", "127.0.0.1:1")
     assert result.exit_code == 3
     assert result.stdout == ""
-    assert result.stderr.startswith("error: no gateway answers at 127.0.0.1:1: ")
+    assert result.stderr.startswith("error: no gateway answers at 127.0.0.1:1: cannot connect: Connection refused")
     assert result.stderr.count("\n") == 1
 
 
