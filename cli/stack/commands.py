@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.stack.endpoints import Endpoints
 from cli.stack.errors import StackError
 from cli.stack.foreground import duration, watch
 from cli.stack.logs import follow, tail
@@ -134,28 +135,35 @@ def ensure(
 
 
 def _introduce(running: Started, directory: Path, report: Reporter, demo: bool) -> bool:
-    """Say where the stack is reached; with the demo, show what it does. False when the demo did not come through."""
-    endpoints = running.endpoints
+    """Show what the stack does (the demo, which also says where it is reached), or say where it is reached.
+
+    False when the demo did not come through; it has said why then, and the stack runs on.
+    """
     report.say()
+    if demo:
+        from cli.demo import run  # it brings the SDK along: only where it is needed
+
+        came_through = run(running.endpoints)
+        report.say(f"Data, logs and keys: {directory}", style="dim")
+    else:
+        came_through = True
+        _say_endpoints(running.endpoints, directory, report)
+    report.say()
+    return came_through
+
+
+def _say_endpoints(endpoints: Endpoints, directory: Path, report: Reporter) -> None:
     for name, value in (
-        ("HTTP ", f"{endpoints.http_url}  (SDK, JSON)"),
+        ("HTTP ", f"{endpoints.http_url}  the SDK's door, also JSON"),
         ("gRPC ", endpoints.grpc_target),
         ("Kafka", endpoints.kafka_bootstrap_servers),
         ("Files", str(directory)),
     ):
         report.say(f"{name}  {value}")
     report.say()
-    if demo:
-        from cli.demo import run  # it brings the SDK along: only where it is needed
-
-        came_through = run(endpoints)
-    else:
-        came_through = True
-        report.say("Send your own agent's events: paste this, then start the agent")
-        for line in endpoints.exports():
-            report.say(line)
-    report.say()
-    return came_through
+    report.say("Send your own agent's events: paste this, then start the agent")
+    for line in endpoints.exports():
+        report.say(line)
 
 
 def _table(found: StackStatus) -> Table:
