@@ -64,9 +64,7 @@ class EventHeaders:
     @classmethod
     def parse(cls, headers: RawHeaders | None) -> EventHeaders:
         """Read the headers; when a name repeats, the first counts. Raises :class:`ForeignRecord`."""
-        found: dict[str, bytes | None] = {}
-        for name, value in headers or ():
-            found.setdefault(name, value)
+        found: dict[str, bytes | None] = dict(reversed([*headers])) if headers else {}
         received = _text(found, RECEIVED_AT_NS)
         if not (received.isascii() and received.isdigit() and len(received) <= 19 and int(received) < 1 << 63):
             raise ForeignRecord(RECEIVED_AT_NS, "not a time in Unix nanoseconds")

@@ -17,14 +17,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from contracts.dead_letters import SourceRecord
 from contracts.topics import Topics
 from processors import emit
 from processors.flood import Flood, FloodOfDeadLetters
-from processors.intake import BadRecord
+from processors.intake import BadRecord, RawRecord
 from processors.metrics import Metrics, record_age_seconds
 from processors.pipeline import Output, PartitionState, process
-from processors.rebuild import Reader, rebuild, source_record
+from processors.rebuild import Reader, raw_record, rebuild
 from processors.transport import Batch, Outbox, StopWorker
 from processors.window import Window
 from runtime.logs import get_logger
@@ -118,7 +117,7 @@ class EnrichAgent:
     def _process(self, batch: Batch, partition: Partition, outbox: Outbox) -> None:
         counts = _Counts()
         for message in batch:
-            source = source_record(message)
+            source = raw_record(message)
             try:
                 output = process(partition.state, source)
                 emit.check_size(output.enriched, source)
@@ -136,7 +135,7 @@ class EnrichAgent:
         self._metrics.window_misses.inc(misses - partition.misses)
         partition.misses = misses
 
-    def _count_towards_flood(self, flood: Flood, bad: BadRecord, source: SourceRecord) -> None:
+    def _count_towards_flood(self, flood: Flood, bad: BadRecord, source: RawRecord) -> None:
         logger.warning(
             "dead letter",
             reason=bad.reason.value,
@@ -167,13 +166,13 @@ class _Counts:
 
     def output(self, output: Output) -> None:
         enrichment = output.enriched.enrichment
-        if enrichment.HasField("resend_of"):
+        if enrichment.resend_of is not None:
             self.fates["resend"] += 1
-        elif enrichment.HasField("conflicts_with"):
+        elif enrichment.conflicts_with is not None:
             self.fates["conflict"] += 1
         else:
             self.fates["enriched"] += 1
-        if enrichment.duration_ms < 0:
+        if enrichment.duration_ms is not None and enrichment.duration_ms < 0:
             self.negative += 1
         for handoff in output.handoffs:
             self._fact("handoff", handoff.revision)

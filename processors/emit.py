@@ -6,17 +6,15 @@ from typing import Protocol
 
 from contracts import dead_letters
 from contracts import headers as h
-from contracts.dead_letters import Reason, SourceRecord, Stage
+from contracts.dead_letters import Reason, Stage
 from contracts.topics import DEAD_LETTER_MAX_BYTES, ENRICHED_MAX_BYTES, Topics
 from processors.enrich import Enriched
-from processors.intake import BadRecord
+from processors.intake import BadRecord, Headers, RawRecord
 from processors.pipeline import Output
 
 #: What Kafka adds to a record at most: batch header, lengths, and a few bytes per header.
 _OVERHEAD_BYTES = 512
 _HEADER_OVERHEAD_BYTES = 16
-
-Headers = list[tuple[str, str | bytes | None]]
 
 
 class Sender(Protocol):
@@ -39,14 +37,14 @@ def record_bytes(value: bytes, key: bytes | None, headers: Headers) -> int:
     return len(value) + len(key or b"") + names + _OVERHEAD_BYTES
 
 
-def check_size(enriched: Enriched, source: SourceRecord) -> None:
+def check_size(enriched: Enriched, source: RawRecord) -> None:
     """Raises :class:`BadRecord` when the enriched topic would not take the record."""
     size = record_bytes(enriched.value, source.key, enriched.headers)
     if size > ENRICHED_MAX_BYTES:
         raise BadRecord(Reason.TOO_LARGE, f"enriched it takes {size} bytes; the topic takes {ENRICHED_MAX_BYTES}")
 
 
-def emit(sender: Sender, topics: Topics, source: SourceRecord, output: Output) -> None:
+def emit(sender: Sender, topics: Topics, source: RawRecord, output: Output) -> None:
     """The enriched record and the facts, with the raw record's key and timestamp."""
     key, timestamp_ms = source.key, max(0, source.timestamp_ms)
     enriched = output.enriched
@@ -61,9 +59,9 @@ def emit(sender: Sender, topics: Topics, source: SourceRecord, output: Output) -
         sender.send(topics.mcp_calls, value, key, timestamp_ms=timestamp_ms, headers=headers)
 
 
-def emit_dead_letter(sender: Sender, topics: Topics, source: SourceRecord, bad: BadRecord) -> None:
+def emit_dead_letter(sender: Sender, topics: Topics, source: RawRecord, bad: BadRecord) -> None:
     """The letter for `source`, with its key and timestamp."""
-    letter = dead_letters.build(source, Stage.PROCESSORS, bad.reason, str(bad))
+    letter = dead_letters.build(source.to_source(), Stage.PROCESSORS, bad.reason, str(bad))
     headers: Headers = [*dead_letters.record_headers(letter)]
     value = letter.SerializeToString(deterministic=True)
     if record_bytes(value, source.key, headers) > DEAD_LETTER_MAX_BYTES:

@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections import deque
 
 from contracts import headers as h
-from contracts.dead_letters import SourceRecord
-from processors.intake import BadRecord
+from processors.intake import BadRecord, RawRecord
 
 RUN = 100
 SHARE_RECORDS = 1000
@@ -42,7 +41,7 @@ class Flood:
         self._seen += 1
         self._run = 0
 
-    def bad(self, bad: BadRecord, record: SourceRecord) -> None:
+    def bad(self, bad: BadRecord, record: RawRecord) -> None:
         """Count a bad record; never raises, see :meth:`check`."""
         tenant = next((value for name, value in record.headers if name == h.TENANT_ID and value), None)
         self._seen += 1
@@ -53,7 +52,7 @@ class Flood:
         """Count a bad record that an operator has accepted: neither good nor bad."""
         self._seen += 1
 
-    def check(self, record: SourceRecord) -> None:
+    def check(self, record: RawRecord) -> None:
         """Call after a bad record. Raises :class:`FloodOfDeadLetters` when it completes a flood."""
         while self._bad and self._bad[0][0] <= self._seen - SHARE_RECORDS:
             self._bad.popleft()
@@ -70,7 +69,7 @@ class Flood:
         tenants = {tenant for _, tenant, _ in list(self._bad)[-latest:]}
         return len(tenants) > 1 or None in tenants
 
-    def _describe(self, what: str, record: SourceRecord) -> str:
+    def _describe(self, what: str, record: RawRecord) -> str:
         reasons = sorted({reason for _, _, reason in self._bad})
         return (
             f"{what} of {record.topic}-{record.partition} up to offset {record.offset} cannot be processed "

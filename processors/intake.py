@@ -11,6 +11,7 @@ from typing import Any
 from chaukas.spec.common.v1 import events_pb2
 from google.protobuf.message import DecodeError, EncodeError
 
+from contracts import headers as h
 from contracts.dead_letters import Reason, SourceRecord
 from contracts.headers import EventHeaders, ForeignRecord
 
@@ -21,6 +22,9 @@ _MIN_SECONDS = -62_135_596_800
 _MAX_SECONDS = 253_402_300_799
 NANOS = 1_000_000_000
 
+#: confluent-kafka's shape of a record's headers.
+Headers = list[tuple[str, str | bytes | None]]
+
 
 class BadRecord(Exception):
     """This record cannot be processed, now or ever: dead-letter it. The message never holds content."""
@@ -28,6 +32,36 @@ class BadRecord(Exception):
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class RawRecord:
+    """A Kafka record as it was read. As :class:`SourceRecord`, but cheap to make: there is one for every event."""
+
+    __slots__ = ("headers", "key", "offset", "partition", "timestamp_ms", "topic", "value")
+
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes | None]],
+        timestamp_ms: int,
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.key = key
+        self.value = value
+        self.headers = headers
+        self.timestamp_ms = timestamp_ms
+
+    def to_source(self) -> SourceRecord:
+        """For a dead letter."""
+        return SourceRecord(
+            self.topic, self.partition, self.offset, self.key, self.value, tuple(self.headers), self.timestamp_ms
+        )
 
 
 class Incoming:
@@ -38,6 +72,7 @@ class Incoming:
         "content_sha256",
         "event",
         "event_id",
+        "has_enrichment_header",
         "offset",
         "project_id",
         "received_at_ns",
@@ -48,10 +83,12 @@ class Incoming:
         "time_ns",
         "timestamp_ns",
         "type",
+        "value",
     )
 
-    def __init__(self, record: SourceRecord, headers: EventHeaders, event: Any, canonical: bytes) -> None:
+    def __init__(self, record: RawRecord, value: bytes, headers: EventHeaders, event: Any, canonical: bytes) -> None:
         self.record = record
+        self.value = value
         self.offset = record.offset
         #: The parsed ``chaukas.spec.common.v1.Event``.
         self.event = event
@@ -59,6 +96,7 @@ class Incoming:
         self.project_id = headers.project_id
         self.event_id = headers.event_id
         self.received_at_ns = headers.received_at_ns
+        self.has_enrichment_header = headers.enrichment is not None
         self.session_id: str = event.session_id
         self.span_id: str = event.span_id
         self.type: int = event.type
@@ -66,8 +104,9 @@ class Incoming:
         self.timestamp_ns = timestamp_ns(event)
         #: When it happened: the timestamp, else the time of receipt.
         self.time_ns = self.received_at_ns if self.timestamp_ns is None else self.timestamp_ns
-        self.content_sha256 = sha256(record.value or b"").digest()
-        self.canonical_sha256 = sha256(canonical).digest()
+        self.content_sha256 = sha256(value).digest()
+        # Most clients' bytes are canonical already: comparing is cheaper than hashing again.
+        self.canonical_sha256 = self.content_sha256 if canonical == value else sha256(canonical).digest()
 
 
 def timestamp_ns(event: Any) -> int | None:
@@ -81,9 +120,10 @@ def timestamp_ns(event: Any) -> int | None:
     return int(seconds * NANOS + nanos)
 
 
-def read(record: SourceRecord) -> Incoming:
+def read(record: RawRecord) -> Incoming:
     """Parse and check one raw record. Raises :class:`BadRecord`."""
-    if record.value is None:
+    value = record.value
+    if value is None:
         raise BadRecord(Reason.UNPARSEABLE, "the record has no value")
     try:
         headers = EventHeaders.parse(record.headers)
@@ -92,14 +132,14 @@ def read(record: SourceRecord) -> Incoming:
     if not record.key:
         raise BadRecord(Reason.FOREIGN_RECORD, "the record has no key")
     try:
-        event = _parse(record.value)
+        event = _parse(value)
         canonical = event.SerializeToString(deterministic=True)
     except (DecodeError, EncodeError) as error:
-        raise BadRecord(Reason.UNPARSEABLE, f"no chaukas.spec.common.v1.Event: {error}") from None
+        raise BadRecord(Reason.UNPARSEABLE, f"no {h.EVENT_SCHEMA}: {error}") from None
     if event.event_id != headers.event_id:
         raise BadRecord(Reason.FOREIGN_RECORD, "header event_id differs from the event's")
     if event.tenant_id != headers.tenant_id:
         raise BadRecord(Reason.FOREIGN_RECORD, "header tenant_id differs from the event's")
     if event.project_id != headers.project_id:
         raise BadRecord(Reason.FOREIGN_RECORD, "header project_id differs from the event's")
-    return Incoming(record, headers, event, canonical)
+    return Incoming(record, value, headers, event, canonical)

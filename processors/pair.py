@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from chaukas.spec.common.v1 import events_pb2 as pb
 
-from contracts.v1 import enrichment_pb2
 from processors.clip import clip_name
+from processors.enrichment import Recovered
 from processors.intake import Incoming
 from processors.statuses import START_OF_END, START_TYPES
 from processors.window import Recent, Window
@@ -37,7 +37,7 @@ class Pairing:
 
     start_event_id: str
     duration_ms: float
-    recovered: enrichment_pb2.Enrichment.Recovered | None
+    recovered: Recovered | None
 
 
 class Spans:
@@ -89,12 +89,10 @@ def _content(event: Incoming) -> tuple[str, ...]:
     return tuple(map(clip_name, found)) if any(found) else ()
 
 
-def _recovered(start_type: int, content: tuple[str, ...]) -> enrichment_pb2.Enrichment.Recovered:
+def _recovered(start_type: int, content: tuple[str, ...]) -> Recovered:
     if start_type == pb.EVENT_TYPE_MCP_CALL_START:
         name, url, operation, method = content
-        return enrichment_pb2.Enrichment.Recovered(
-            mcp_server_name=name, mcp_server_url=url, mcp_operation=operation, mcp_method=method
-        )
+        return Recovered(mcp_server_name=name, mcp_server_url=url, mcp_operation=operation, mcp_method=method)
     if start_type == pb.EVENT_TYPE_MODEL_INVOCATION_START:
-        return enrichment_pb2.Enrichment.Recovered(model_provider=content[0], model=content[1])
-    return enrichment_pb2.Enrichment.Recovered(tool_name=content[0], function_name=content[1])
+        return Recovered(model_provider=content[0], model=content[1])
+    return Recovered(tool_name=content[0], function_name=content[1])

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from contracts.dead_letters import SourceRecord
 from contracts.v1 import facts_pb2
 from processors import intake
 from processors.enrich import Enriched, enrich
 from processors.handoffs import Handoffs, handoffs
-from processors.intake import BadRecord, Incoming
+from processors.intake import BadRecord, Incoming, RawRecord
 from processors.mcp_calls import McpCalls, mcp_calls
 from processors.pair import Spans, pair
-from processors.window import Ids, Mark, Window, mark
+from processors.window import Ids, Window, mark
 
 
 @dataclass(slots=True)
@@ -20,8 +19,8 @@ class Output:
     """What follows from one raw record: the enriched record and facts."""
 
     enriched: Enriched
-    handoffs: list[facts_pb2.HandoffFact] = field(default_factory=list)
-    mcp_calls: list[facts_pb2.McpCallFact] = field(default_factory=list)
+    handoffs: list[facts_pb2.HandoffFact]
+    mcp_calls: list[facts_pb2.McpCallFact]
 
 
 class PartitionState:
@@ -43,33 +42,33 @@ class PartitionState:
         return len(self.ids.copies) + spans + len(self.handoffs.pending)
 
 
-def process(state: PartitionState, record: SourceRecord) -> Output:
+def process(state: PartitionState, record: RawRecord) -> Output:
     """One record through all steps. Raises :class:`BadRecord`, having changed nothing but the position."""
     event = _next(state, record)
     marked = mark(state.ids, event)
-    if marked:
-        return Output(enrich(event, marked, None))
+    if marked is not None:
+        return Output(enrich(event, marked, None), [], [])
     return Output(
-        enrich(event, marked, pair(state.spans, event)),
+        enrich(event, None, pair(state.spans, event)),
         handoffs(state.handoffs, event),
         mcp_calls(state.mcp_calls, event),
     )
 
 
-def remember(state: PartitionState, record: SourceRecord, *, ids_only: bool) -> None:
+def remember(state: PartitionState, record: RawRecord, *, ids_only: bool) -> None:
     """Take a record that was processed earlier into the window, without output. Raises :class:`BadRecord` as above.
 
     `ids_only`: only level 1, for the first half of what a rebuild reads, whose marks cannot be known.
     """
     event = _next(state, record)
-    marked: Mark = mark(state.ids, event)
-    if not ids_only and not marked:
+    marked = mark(state.ids, event)
+    if not ids_only and marked is None:
         pair(state.spans, event)
         handoffs(state.handoffs, event)
         mcp_calls(state.mcp_calls, event)
 
 
-def _next(state: PartitionState, record: SourceRecord) -> Incoming:
+def _next(state: PartitionState, record: RawRecord) -> Incoming:
     if record.offset < state.next_offset:
         raise AssertionError(f"offset {record.offset} after {state.next_offset - 1}: a partition is read in order")
     state.next_offset = record.offset + 1

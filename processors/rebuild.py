@@ -13,10 +13,9 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from contracts.dead_letters import SourceRecord
 from contracts.errors import Unavailable
 from processors.flood import Flood
-from processors.intake import BadRecord
+from processors.intake import BadRecord, RawRecord
 from processors.pipeline import PartitionState, remember
 from processors.window import Window
 
@@ -28,20 +27,20 @@ _CHUNK = 2000
 class Reader(Protocol):
     """Reads a partition back. Blocking: call it on a thread of its own."""
 
-    def __call__(self, topic: str, partition: int, start: int, end: int) -> Iterator[SourceRecord]:
+    def __call__(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
         """The records with offsets in [start, end) that still exist, in order. Raises Unavailable."""
         ...
 
 
-def source_record(message: Any) -> SourceRecord:
+def raw_record(message: Any) -> RawRecord:
     """A confluent-kafka message as the steps and dead letters know it."""
-    return SourceRecord(
+    return RawRecord(
         message.topic(),
         message.partition(),
         message.offset(),
         message.key(),
         message.value(),
-        tuple(message.headers() or ()),
+        message.headers() or [],
         message.timestamp()[1],
     )
 
@@ -49,7 +48,7 @@ def source_record(message: Any) -> SourceRecord:
 def kafka_reader(config: Mapping[str, Any]) -> Reader:
     """A reader on real Kafka; `config` are the properties common to all clients."""
 
-    def read(topic: str, partition: int, start: int, end: int) -> Iterator[SourceRecord]:
+    def read(topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
         client = Consumer(
             {
                 **config,
@@ -70,7 +69,7 @@ def kafka_reader(config: Mapping[str, Any]) -> Reader:
     return read
 
 
-def _read(client: Consumer, topic: str, partition: int, start: int, end: int) -> Iterator[SourceRecord]:
+def _read(client: Consumer, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
     low, high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=READ_SECONDS)
     start, end = max(start, low), min(end, high)
     if start >= end:
@@ -90,7 +89,7 @@ def _read(client: Consumer, topic: str, partition: int, start: int, end: int) ->
             assert offset is not None
             if offset >= end:
                 return
-            yield source_record(message)
+            yield raw_record(message)
             if offset == end - 1:
                 return
 

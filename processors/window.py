@@ -67,7 +67,7 @@ class Window:
         return offset - self.offsets
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Copy:
     """What level 1 remembers of the latest copy of an event id."""
 
@@ -77,17 +77,10 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Level 1's word on one record: at most one of the two is set, to the raw offset of the nearest earlier copy."""
+    """Level 1's word on a copy: one of the two is set, to the raw offset of the nearest earlier copy."""
 
     resend_of: int | None = None
     conflicts_with: int | None = None
-
-    def __bool__(self) -> bool:
-        """True when the record is marked, and so takes no part in level 2."""
-        return self.resend_of is not None or self.conflicts_with is not None
-
-
-UNMARKED = Mark()
 
 
 class Ids:
@@ -100,15 +93,15 @@ class Ids:
         self.copies: Recent[tuple[str, str], Copy] = Recent(window.offsets)
 
 
-def mark(state: Ids, event: Incoming) -> Mark:
-    """Level 1: is this record a copy of one within the window? Either way it is remembered as the latest copy."""
+def mark(state: Ids, event: Incoming) -> Mark | None:
+    """Level 1: the mark when this record is a copy of one within the window. Either way it is the latest copy now."""
     copies = state.copies
     copies.advance(event.offset)
     key = (event.tenant_id, event.event_id)
     earlier = copies.get(key)
     copies.put(key, Copy(event.offset, event.canonical_sha256))
     if earlier is None or earlier.offset < state.window.oldest(event.offset):
-        return UNMARKED
+        return None
     if earlier.canonical_sha256 == event.canonical_sha256:
         return Mark(resend_of=earlier.offset)
     return Mark(conflicts_with=earlier.offset)

@@ -14,8 +14,8 @@ from typing import Any
 
 from chaukas.spec.common.v1 import events_pb2 as pb
 
-from contracts.dead_letters import SourceRecord
 from contracts.v1 import enrichment_pb2, facts_pb2
+from processors.intake import RawRecord
 
 FAMILIES = ("SESSION", "AGENT", "MODEL_INVOCATION", "TOOL_CALL", "MCP_CALL")
 STARTS = {pb.EventType.Value(f"EVENT_TYPE_{name}_START"): name for name in FAMILIES}
@@ -79,7 +79,7 @@ class Expected:
     mcp_calls: list[facts_pb2.McpCallFact] = field(default_factory=list)
 
 
-def expected(records: Sequence[SourceRecord], window: int, namespace: uuid.UUID) -> dict[int, Expected]:
+def expected(records: Sequence[RawRecord], window: int, namespace: uuid.UUID) -> dict[int, Expected]:
     """What must come out, by offset, of one partition's good records in their order. `namespace`: of call ids."""
     seen: list[Seen] = []
     found: dict[int, Expected] = {}

@@ -7,7 +7,7 @@ from typing import Any
 from chaukas.spec.common.v1 import events_pb2 as pb
 
 from contracts import headers as h
-from contracts.dead_letters import SourceRecord
+from processors.intake import RawRecord
 
 RECEIVED_NS = 1_750_000_000_100_000_000
 
@@ -38,14 +38,14 @@ def raw_record(
     topic: str = "raw",
     received_at_ns: int = RECEIVED_NS,
     value: bytes | None = None,
-) -> SourceRecord:
+) -> RawRecord:
     """The record of `event`; `value` replaces the event's serialization."""
-    return SourceRecord(
+    return RawRecord(
         topic=topic,
         partition=partition,
         offset=offset,
         key=raw_key(event),
         value=event.SerializeToString() if value is None else value,
-        headers=tuple(raw_headers(event, received_at_ns)),
+        headers=raw_headers(event, received_at_ns),
         timestamp_ms=received_at_ns // 1_000_000,
     )

@@ -14,12 +14,11 @@ from chaukas.spec.common.v1 import events_pb2 as pb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.dead_letters import SourceRecord
 from contracts.topics import Topics
 from contracts.v1 import enrichment_pb2
 from processors import emit, mcp_calls
-from processors.intake import BadRecord
-from processors.pipeline import PartitionState, process
+from processors.intake import BadRecord, RawRecord
+from processors.pipeline import Output, PartitionState, process
 from processors.rebuild import rebuild
 from processors.window import Window
 from tests.support.enrichment_oracle import expected
@@ -81,20 +80,20 @@ def random_event(rng: random.Random) -> Any:
     return event
 
 
-def random_partition(seed: int) -> list[SourceRecord]:
+def random_partition(seed: int) -> list[RawRecord]:
     """A partition's records: new events, exact copies of earlier ones, bad ones; offsets with gaps."""
     rng = random.Random(seed)
-    records: list[SourceRecord] = []
-    good: list[SourceRecord] = []
+    records: list[RawRecord] = []
+    good: list[RawRecord] = []
     offset = rng.randrange(5)
     for _ in range(rng.randint(20, 80)):
         dice = rng.random()
         if dice < 0.04:
-            records.append(SourceRecord("raw", 0, offset, b"k", b"\xff\xffjunk", (), 1))
+            records.append(RawRecord("raw", 0, offset, b"k", b"\xff\xffjunk", [], 1))
         else:
             if dice < 0.15 and good:
                 copied = rng.choice(good[-25:])
-                record = SourceRecord("raw", 0, offset, copied.key, copied.value, copied.headers, offset)
+                record = RawRecord("raw", 0, offset, copied.key, copied.value, copied.headers, offset)
             else:
                 record = raw_record(random_event(rng), offset, received_at_ns=RECEIVED_NS + offset)
             good.append(record)
@@ -113,7 +112,7 @@ class Sent:
         self.records.append((topic, value, key, timestamp_ms, tuple(headers or ())))
 
 
-def run(state: PartitionState, records: Sequence[SourceRecord]) -> dict[int, list[tuple[Any, ...]]]:
+def run(state: PartitionState, records: Sequence[RawRecord]) -> dict[int, list[tuple[Any, ...]]]:
     """What is emitted for each offset."""
     out: dict[int, list[tuple[Any, ...]]] = {}
     for record in records:
@@ -126,14 +125,23 @@ def run(state: PartitionState, records: Sequence[SourceRecord]) -> dict[int, lis
     return out
 
 
-def reader(records: Sequence[SourceRecord]) -> Any:
-    def read(topic: str, partition: int, start: int, end: int) -> Iterator[SourceRecord]:
+def header_of(output: Output) -> enrichment_pb2.Enrichment:
+    name, value = output.enriched.headers[-1]
+    assert name == "enrichment"
+    assert isinstance(value, bytes)
+    parsed = enrichment_pb2.Enrichment.FromString(value)
+    assert parsed.SerializeToString(deterministic=True) == value
+    return parsed
+
+
+def reader(records: Sequence[RawRecord]) -> Any:
+    def read(topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
         return (record for record in records if start <= record.offset < end)
 
     return read
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 25))
 def test_a_restart_at_any_offset_changes_no_byte(seed: int, window: int) -> None:
     records = random_partition(seed)
@@ -145,7 +153,7 @@ def test_a_restart_at_any_offset_changes_no_byte(seed: int, window: int) -> None
         assert after == {offset: out for offset, out in uninterrupted.items() if offset >= first}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 25))
 def test_outputs_are_what_the_rules_say(seed: int, window: int) -> None:
     records = random_partition(seed)
@@ -161,7 +169,7 @@ def test_outputs_are_what_the_rules_say(seed: int, window: int) -> None:
     wanted = expected(good, window, mcp_calls._NAMESPACE)
     assert outputs.keys() == wanted.keys()
     for offset, output in outputs.items():
-        assert output.enriched.enrichment == wanted[offset].enrichment
+        assert header_of(output) == wanted[offset].enrichment
         assert output.handoffs == wanted[offset].handoffs
         assert output.mcp_calls == wanted[offset].mcp_calls
 
@@ -184,5 +192,4 @@ def test_the_enriched_value_is_the_raw_value_with_one_extension_more(seed: int, 
         assert after == before
         names = [name for name, _ in output.enriched.headers]
         assert names == [*(name for name, _ in record.headers), "enrichment"]
-        parsed = enrichment_pb2.Enrichment.FromString(output.enriched.headers[-1][1])  # type: ignore[arg-type]
-        assert parsed == output.enriched.enrichment
+        assert "enrichment" not in names[:-1]
