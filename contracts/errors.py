@@ -23,13 +23,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One broken rule. `field` is a path in the spec's names (``event.tenant_id``), `reason` is for a person."""
+    """One broken rule. `field` is a path in the spec's names (``event.tenant_id``; empty: the input as a whole),
+    `reason` is for a person."""
 
     field: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.reason}"
+        return f"{self.field}: {self.reason}" if self.field else self.reason
 
 
 class GatewayError(Exception):

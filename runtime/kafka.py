@@ -56,7 +56,8 @@ def durable_producer(config: Mapping[str, Any]) -> Producer:
 
 
 def admin(settings: KafkaSettings) -> AdminClient:
-    return AdminClient(dict(settings.client_config()))
+    # Its log lines are served by nobody and would go to stderr as they are; its errors are raised where it is used.
+    return AdminClient({"log_level": 0, **settings.client_config()})
 
 
 def ensure_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> list[str]:

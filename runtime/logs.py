@@ -15,8 +15,15 @@ from runtime.settings.base import LogFormat, LogLevel
 
 def configure(process: str, level: LogLevel, log_format: LogFormat) -> None:
     """Set up structlog and the standard library's logging (librdkafka, grpc, uvicorn, faust) for this process, on stderr."""
+
+    def add_process(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        # Not a context variable: threads and what they hand to the event loop do not inherit those.
+        event.setdefault("process", process)
+        return event
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_process,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -45,7 +52,6 @@ def configure(process: str, level: LogLevel, log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.value.upper())
-    structlog.contextvars.bind_contextvars(process=process)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -18,10 +18,11 @@ from chaukas.spec.common.v1 import events_pb2 as pb
 from chaukas.spec.server.v1 import server_pb2
 from chaukas.spec.server.v1.server_pb2_grpc import ChaukasServerServiceStub
 from confluent_kafka import Consumer, TopicPartition
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from contracts import api_keys
 from contracts.identity import IDENTITY_METADATA, INTERNAL_TOKEN_METADATA, Identity, Scope, identity_from_metadata
-from contracts.v1 import insights_pb2
 from contracts.v1.insights_pb2_grpc import InsightsServiceStub
 from gateway.app import Gateway
 from runtime.keyfile import write_keys
@@ -110,7 +111,7 @@ class RunningGateway:
         self.grpc_target = f"127.0.0.1:{self.ports.grpc}"
         self.url = f"http://127.0.0.1:{self.ports.http}"
         options = [("grpc.max_receive_message_length", 16 << 20), ("grpc.max_send_message_length", 64 << 20)]
-        self.channel = grpc.insecure_channel(self.grpc_target, options=options)
+        self.channel: Any = grpc.insecure_channel(self.grpc_target, options=options)
         self.server = ChaukasServerServiceStub(self.channel)
         self.client = ChaukasClientServiceStub(self.channel)
         self.insights = InsightsServiceStub(self.channel)  # type: ignore[no-untyped-call]  # generated
@@ -143,7 +144,7 @@ class FakeSink:
         self._server.start()
 
     def call(self, method: str, request: bytes, context: grpc.ServicerContext) -> bytes:
-        metadata = dict(context.invocation_metadata())
+        metadata: dict[str, Any] = dict(context.invocation_metadata())
         assert metadata[INTERNAL_TOKEN_METADATA] == TOKEN
         self.calls.append((method, request, identity_from_metadata(metadata[IDENTITY_METADATA]), metadata))
         return self.answer(method, request, context)
@@ -152,14 +153,45 @@ class FakeSink:
         self._server.stop(None).wait()
 
 
-class _AnyMethod(grpc.GenericRpcHandler):
+class _AnyMethod(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def __init__(self, sink: FakeSink) -> None:
         self._sink = sink
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
         return grpc.unary_unary_rpc_method_handler(
             lambda request, context: self._sink.call(details.method, request, context)
         )
+
+
+class Refused(AssertionError):
+    """A call that ended with an error, whichever door it went through."""
+
+    def __init__(self, code: str, text: str, violations: dict[str, str], retry_after: float | None) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+        self.violations = violations
+        self.retry_after = retry_after
+
+
+def refused_by_grpc(error: Any) -> Refused:
+    violations: dict[str, str] = {}
+    retry_after = None
+    status = rpc_status.from_call(error)
+    for detail in status.details if status is not None else ():
+        bad_request, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        if detail.Unpack(bad_request):
+            violations = {found.field: found.description for found in bad_request.field_violations}
+        elif detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToMilliseconds() / 1000
+    return Refused(error.code().name, error.details(), violations, retry_after)
+
+
+def refused_by_http(answer: httpx.Response) -> Refused:
+    body = answer.json()
+    violations = {found["field"]: found["reason"] for found in body.get("violations", ())}
+    retry_after = answer.headers.get("retry-after")
+    return Refused(str(answer.status_code), body["error"], violations, float(retry_after) if retry_after else None)
 
 
 class RawTopic:
@@ -197,6 +229,3 @@ class RawTopic:
 def batch_request(events: list[pb.Event], batch_id: str = "") -> Any:
     batch = pb.EventBatch(batch_id=batch_id, events=events)
     return server_pb2.IngestEventBatchRequest(event_batch=batch)
-
-
-__all__ = ["PROJECT", "TENANT", "FakeSink", "Key", "RawTopic", "RunningGateway", "batch_request", "insights_pb2"]
