@@ -56,8 +56,7 @@ def parse(error: grpc.RpcError) -> CallError:
     """Read code, message and the well-known details of a failed call; unreadable details are left out."""
     call = cast(Any, error)  # every error of a call is also a grpc.Call; the stubs deny it
     code = call.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN
-    message = (call.details() if hasattr(error, "details") else None) or str(error)
-    status = None
+    message = (call.details() or "") if hasattr(error, "details") else str(error)
     try:
         status = rpc_status.from_call(call) if hasattr(error, "trailing_metadata") else None
     except (ValueError, DecodeError):
