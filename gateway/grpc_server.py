@@ -6,6 +6,7 @@ services are served alike; they share requests on the wire, and the client's ing
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -20,7 +21,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from contracts.errors import GatewayError, InvalidInput
+from contracts.errors import GatewayError, InvalidInput, Unavailable
 from contracts.identity import Scope
 from contracts.v1 import insights_pb2
 from contracts.wire import TooManyEvents
@@ -42,6 +43,8 @@ INSIGHTS_SERVICE = "chaukas.gateway.v1.InsightsService"
 READINESS_SERVICE = "readiness"
 #: Kept back from a caller's deadline so that the answer arrives before it: share of it, and seconds at most.
 _DEADLINE_SHARE, _DEADLINE_SECONDS = 0.2, 0.25
+#: A stopping server refuses new calls until none came for this long, for so long at most; what a refused caller waits.
+_QUIET_SECONDS, _DRAIN_SECONDS, _RETRY_SECONDS = 0.25, 2.0, 1.0
 
 log = get_logger(__name__)
 
@@ -75,6 +78,8 @@ class GrpcDoor:
                 ("grpc.so_reuseport", 1),
             )
         )
+        self._stopping = False
+        self._last_call = 0.0
         self._add_services()
 
     async def start(self, host: str, port: int) -> int:
@@ -98,8 +103,18 @@ class GrpcDoor:
             await self._health.set(service, status)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Take no new calls, let the others finish within the grace."""
-        await self._server.stop(grace_seconds)
+        """Take no new calls, let the others finish within the grace.
+
+        grpc ends a call that arrives while the server stops with CANCELLED, which no client retries. So new calls are first
+        refused with UNAVAILABLE and a retry hint, until none has come for a moment; then the server stops.
+        """
+        loop = asyncio.get_running_loop()
+        self._stopping = True
+        self._last_call = loop.time()
+        give_up = self._last_call + min(_DRAIN_SECONDS, grace_seconds / 2)
+        while (now := loop.time()) < give_up and now < self._last_call + _QUIET_SECONDS:  # noqa: ASYNC110 - waits for nothing to happen
+            await asyncio.sleep(self._last_call + _QUIET_SECONDS - now)
+        await self._server.stop(max(0.0, grace_seconds - _DRAIN_SECONDS))
 
     def _add_services(self) -> None:
         single = server_pb2.IngestEventResponse
@@ -146,6 +161,9 @@ class GrpcDoor:
             started = time.monotonic()
             code = "CANCELLED"
             try:
+                if self._stopping:
+                    self._last_call = asyncio.get_running_loop().time()
+                    raise Unavailable("this gateway is stopping; nothing of this call was accepted", _RETRY_SECONDS)
                 response = await handler(request, context)
                 code = "OK"
                 return response
