@@ -63,18 +63,9 @@ def test_every_process_restarted_under_traffic_loses_nothing(
     try:
         for process in PROCESSES:
             traffic.wait_for_more(100)
-            before = {name: entry["pid"] for name, entry in stack.processes().items()}
+            before = stack.pids(process)
             stack.signal(process, number)
-            wait_for(
-                f"{process} to be restarted",
-                lambda process=process, before=before: all(  # type: ignore[misc]
-                    entry["pid"] not in (0, before[name])
-                    for name, entry in stack.processes().items()
-                    if name.split("-")[0] == process
-                ),
-                seconds=60,
-                every=0.2,
-            )
+            stack.wait_restarted(process, before)
             stack.wait_ready()
             traffic.wait_for_more(100)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -17,7 +16,10 @@ from chaukas.spec.common.v1 import events_pb2 as pb
 from chaukas.spec.server.v1 import server_pb2
 from chaukas.spec.server.v1.server_pb2_grpc import ChaukasServerServiceStub
 
+from cli.client import errors
 from cli.stack.endpoints import Endpoints, load_endpoints
+from cli.stack.record import load_record
+from cli.stack.status import StackStatus, collect
 from contracts.v1.insights_pb2_grpc import InsightsServiceStub
 from tests.support.waiting import wait_for
 
@@ -64,29 +66,33 @@ class Stack:
     def endpoints(self) -> Endpoints:
         return load_endpoints(self.directory)
 
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.cli("status", "--json", check=False).stdout)
-        return found
+    def status(self) -> StackStatus:
+        """What ``chaukas-gateway status`` would say, without starting an interpreter for it."""
+        return collect(self.directory, load_record(self.directory))
 
-    def processes(self) -> dict[str, dict[str, Any]]:
-        """By instance name, as ``status --json`` tells."""
-        return {entry["process"]: entry for entry in self.status().get("processes", [])}
+    def pids(self, process: str) -> dict[str, int]:
+        """By instance name; 0 for one that does not run."""
+        return {p.process: p.pid for p in self.status().processes if p.process.split("-")[0] == process}
 
     def signal(self, process: str, number: signal.Signals) -> None:
         """Send a signal to every instance of `process`; the supervisor starts what ends again."""
-        found = [entry for name, entry in self.processes().items() if name.split("-")[0] == process]
-        assert found, f"no process {process} in {self.processes()}"
-        for entry in found:
-            if entry["pid"]:
-                os.kill(entry["pid"], number)
+        found = self.pids(process)
+        assert found, f"no process {process} in {self.status()}"
+        for pid in found.values():
+            if pid:
+                os.kill(pid, number)
+
+    def wait_restarted(self, process: str, before: dict[str, int], seconds: float = 60) -> None:
+        """Wait until every instance runs with another pid than `before`."""
+
+        def probe() -> bool:
+            now = self.pids(process)
+            return bool(now) and all(pid and pid != before[name] for name, pid in now.items())
+
+        wait_for(f"{process} to be restarted", probe, seconds=seconds, every=0.1)
 
     def wait_ready(self, seconds: float = 90) -> None:
-        wait_for(
-            "every process to be ready",
-            lambda: self.cli("status", check=False).returncode == 0,
-            seconds=seconds,
-            every=0.3,
-        )
+        wait_for("every process to be ready", lambda: self.status().ready, seconds=seconds, every=0.1)
 
     # -- the front door
 
@@ -134,7 +140,7 @@ class Client:
                 )
                 if error.code() not in retriable or time.monotonic() > deadline:
                     raise
-                time.sleep(0.2)
+                time.sleep(errors.parse(error).retry_after_seconds or 0.2)
 
     def query_all(self, page_size: int = 1000, **filters: Any) -> list[pb.Event]:
         """Every event the filter finds, page by page."""
