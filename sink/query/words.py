@@ -13,10 +13,14 @@ from __future__ import annotations
 
 import unicodedata
 
-_NO_SPACES = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-_RUN = rf"(?:[^\P{{L}}{_NO_SPACES}]|[\p{{M}}\p{{N}}_])+"
+_SCRIPTS_WITHOUT_SPACES = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
+_KINDS = ("L", "M", "N")
+# RE2 has no intersection of classes, but "neither not-A nor not-B" is one: [^\P{A}\P{B}].
+_OTHERS = "".join(rf"\p{{{script}}}" for script in _SCRIPTS_WITHOUT_SPACES)
+_SINGLE = "|".join(rf"[^\P{{{kind}}}\P{{{script}}}]" for kind in _KINDS for script in _SCRIPTS_WITHOUT_SPACES)
+_RUN = "(?:" + "|".join(rf"[^\P{{{kind}}}{_OTHERS}]" for kind in _KINDS) + "|_)+"
 #: RE2, over lower-cased text; each match is a word.
-WORD_PATTERN = rf"[{_NO_SPACES}]|{_RUN}(?:[.':]{_RUN})*"
+WORD_PATTERN = rf"{_SINGLE}|{_RUN}(?:[.':]{_RUN})*"
 
 _JOINERS = frozenset(".':")
 

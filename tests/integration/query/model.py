@@ -46,7 +46,8 @@ def stored_time(copy: Copy) -> int:
     event = copy.event
     if not event.HasField("timestamp"):
         return copy.received_ns
-    return min(max(event.timestamp.seconds * 10**9 + event.timestamp.nanos, MIN_NS), MAX_NS)
+    sent: int = event.timestamp.seconds * 10**9 + event.timestamp.nanos
+    return min(max(sent, MIN_NS), MAX_NS)
 
 
 def stored(copies: Iterable[Copy]) -> list[Copy]:

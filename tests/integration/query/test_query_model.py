@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from typing import Any
 
@@ -82,7 +83,7 @@ def parts(draw: st.DrawFn) -> list[list[Copy]]:
     draw(st.randoms(use_true_random=False)).shuffle(copies)
     cuts = sorted(draw(st.lists(st.integers(0, len(copies)), max_size=2)))
     edges = [0, *cuts, len(copies)]
-    return [copies[start:end] for start, end in zip(edges, edges[1:], strict=False) if start < end]
+    return [copies[start:end] for start, end in itertools.pairwise(edges) if start < end]
 
 
 @st.composite
@@ -117,7 +118,7 @@ QUERIES = st.tuples(
 )
 
 many = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

@@ -1,0 +1,303 @@
+"""QueryEvents on the real engine, the cases one wants to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from chaukas.spec.common.v1 import events_pb2 as pb
+from chaukas.spec.common.v1.query_pb2 import SORT_ORDER_ASC
+from chaukas.spec.server.v1.server_pb2 import QueryEventsRequest, QueryEventsResponse
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contracts.errors import InvalidInput, PermissionDenied
+from contracts.identity import Identity, Scope
+from contracts.topics import MIB
+from sink.query.engine import Deadline, Engine
+from sink.query.events import EventQueries
+from sink.query.pages import TokenCodec
+from sink.query.words import WORD_PATTERN, searchable
+from sink.store import Store
+from tests.support.events import START_NS, event
+from tests.support.stored import Copy, clear, insert_copies
+
+CALLER = Identity("t", None, frozenset({Scope.QUERY}))
+CODEC = TokenCodec(b"k" * 32)
+
+
+def request(size: int = 0, token: str = "", **filters: Any) -> QueryEventsRequest:
+    made = QueryEventsRequest()
+    made.query.page_size, made.query.page_token = size, token
+    for name, value in filters.items():
+        if isinstance(value, list):
+            getattr(made.query.filter, name).extend(value)
+        else:
+            setattr(made.query.filter, name, value)
+    return made
+
+
+async def ask(engine: Engine, wanted: QueryEventsRequest, caller: Identity = CALLER) -> Any:
+    data = await EventQueries(engine, CODEC).query_events(caller, wanted, Deadline.after(30))
+    return QueryEventsResponse.FromString(data).response
+
+
+async def ids(engine: Engine, caller: Identity = CALLER, **filters: Any) -> list[str]:
+    return [found.event_id for found in (await ask(engine, request(**filters), caller)).events]
+
+
+async def test_an_empty_store_answers_an_empty_page(engine: Engine) -> None:
+    answer = await ask(engine, request())
+    assert (list(answer.events), answer.next_page_token) == ([], "")
+
+
+async def test_the_answer_holds_the_stored_bytes(store: Store, engine: Engine) -> None:
+    """Unknown fields, order of fields and the appended extension come back as they were stored."""
+    sent = event(event_id="a", message=pb.MessageContent(text="x"))
+    unknown = b"\xfa\x7f\x03abc"
+    sent.MergeFromString(unknown)
+    copy = Copy(sent)
+    insert_copies(store, [copy])
+    data = await EventQueries(engine, CODEC).query_events(CALLER, request(), Deadline.after(30))
+    assert copy.value in data
+    assert unknown in data
+
+
+async def test_no_empty_last_page(store: Store, engine: Engine) -> None:
+    insert_copies(store, [Copy(event(event_id=f"{number}", at_ns=START_NS + number)) for number in range(6)])
+    first = await ask(engine, request(size=3))
+    second = await ask(engine, request(size=3, token=first.next_page_token))
+    assert [found.event_id for found in (*first.events, *second.events)] == list("543210")
+    assert second.next_page_token == ""
+    assert (await ask(engine, request(size=6))).next_page_token == ""
+
+
+async def test_equal_times_in_several_projects_have_one_order(store: Store, engine: Engine) -> None:
+    """The same id, content and time in many projects differ in the last column of the order alone."""
+    copies = [Copy(event(event_id=f"{number % 4}", project=f"p{number // 4}"), 0, number) for number in range(40)]
+    insert_copies(store, copies)
+    for order in (0, SORT_ORDER_ASC):
+        seen, token = [], ""
+        while True:
+            wanted = request(size=3, token=token)
+            wanted.query.order_by_time = order
+            answer = await ask(engine, wanted)
+            seen += [(found.event_id, found.project_id) for found in answer.events]
+            token = answer.next_page_token
+            if not token:
+                break
+        assert len(seen) == 40
+        assert len(set(seen)) == 40
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.integers(0, 20), min_size=4, max_size=20),
+    st.lists(st.lists(st.integers(0, 20), max_size=5), min_size=8, max_size=8),
+    st.booleans(),
+)
+async def test_inserts_while_paging_neither_repeat_nor_skip(
+    store: Store, engine: Engine, first: list[int], later: list[list[int]], ascending: bool
+) -> None:
+    clear(store)
+    number = 0
+
+    def add(times: list[int]) -> set[str]:
+        nonlocal number
+        copies = []
+        for at in times:
+            number += 1
+            copies.append(Copy(event(event_id=f"e{number}", at_ns=START_NS + at), 0, number))
+        if copies:
+            insert_copies(store, copies)
+        return {copy.event.event_id for copy in copies}
+
+    there, seen, token = add(first), [], ""
+    for inserts in (*later, *([[]] * 40)):
+        wanted = request(size=3, token=token)
+        wanted.query.order_by_time = SORT_ORDER_ASC if ascending else 0
+        answer = await ask(engine, wanted)
+        seen += [found.event_id for found in answer.events]
+        token = answer.next_page_token
+        if not token:
+            break
+        add(inserts)
+    assert not token
+    assert len(seen) == len(set(seen)), "an event was repeated"
+    assert there <= set(seen), "an event that was there at the first page was skipped"
+
+
+async def test_answers_stay_under_three_mebibytes(store: Store, engine: Engine) -> None:
+    big = "x" * (900 * 1024)
+    copies = [
+        Copy(event(event_id=f"{number}", at_ns=START_NS + number, message=pb.MessageContent(text=big)), 0, number)
+        for number in range(8)
+    ]
+    insert_copies(store, copies)
+    seen, token, sizes = [], "", []
+    while True:
+        data = await EventQueries(engine, CODEC).query_events(CALLER, request(size=5, token=token), Deadline.after(30))
+        assert len(data) < 3 * MIB
+        answer = QueryEventsResponse.FromString(data).response
+        sizes.append(len(answer.events))
+        seen += [found.event_id for found in answer.events]
+        token = answer.next_page_token
+        if not token:
+            break
+    assert seen == list("76543210")
+    assert sizes == [3, 3, 2]
+
+
+async def test_a_tombstone_hides_its_row_whatever_the_filter(store: Store, engine: Engine) -> None:
+    """The tombstone's own columns are empty: an index must not be able to skip it and show the row again."""
+    copies = [
+        Copy(
+            event(
+                event_id=f"e{number}",
+                at_ns=START_NS + number,
+                tags=[f"tag{number}"],
+                trace_id=f"trace{number}",
+                message=pb.MessageContent(text=f"needle{number}"),
+            ),
+            0,
+            number,
+        )
+        for number in range(3)
+    ]
+    insert_copies(store, copies)
+    columns = "tenant_id, project_id, bucket, ts, event_id, canonical_sha256, received_at, raw_partition, raw_offset"
+    for tombstone in range(2):  # one in a part of its own, one merged with its row
+        store.writer.command(
+            f"INSERT INTO events ({columns}, version, removed) SELECT {columns}, version + 1, 1 FROM events FINAL "
+            f"WHERE event_id = 'e{tombstone}'"
+        )
+        if tombstone == 0:
+            store.writer.command("OPTIMIZE TABLE events FINAL")
+    assert await ids(engine) == ["e2"]
+    for number in range(3):
+        expected = ["e2"] if number == 2 else []
+        assert await ids(engine, text_query=f"needle{number}") == expected
+        assert await ids(engine, tags=[f"tag{number}"]) == expected
+        assert await ids(engine, trace_id=f"trace{number}") == expected
+
+
+async def test_the_first_copy_decides_also_about_its_status(store: Store, engine: Engine) -> None:
+    """Copies of one content can differ in what the processors found out: a filter sees the one that is shown."""
+    sent = event(event_id="a")
+    first = Copy(sent, 0, 5, START_NS, pb.EVENT_STATUS_STARTED)
+    second = Copy(sent, 0, 9, START_NS + 1, pb.EVENT_STATUS_FAILED)
+    for order in ((first, second), (second, first)):
+        clear(store)
+        for copy in order:
+            insert_copies(store, [copy])
+        assert await ids(engine, statuses=[pb.EVENT_STATUS_STARTED]) == ["a"]
+        assert await ids(engine, statuses=[pb.EVENT_STATUS_FAILED]) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", ["umlaut", "plain"]),
+        ("?!", ["umlaut", "plain"]),
+        ("😀", ["umlaut", "plain"]),
+        ("zahlung ÜBERFÄLLIG", ["umlaut"]),
+        ("überfällig", ["umlaut"]),
+        ("fällig", []),
+        ("ber", []),
+        ("berf", []),
+        ("it's", ["plain"]),
+        ("it", []),
+        ("example.com", ["plain"]),
+        ("invoice-42", ["plain"]),
+        ("42 INVOICE", ["plain"]),
+        ("invoice 43", []),
+        ("支払", ["umlaut"]),
+        ("fin_bot", ["plain"]),
+        ("_", []),
+    ],
+)
+async def test_text_is_searched_by_whole_words(store: Store, engine: Engine, query: str, found: list[str]) -> None:
+    insert_copies(
+        store,
+        [
+            Copy(event(event_id="plain", at_ns=START_NS, agent_name="fin_bot", message=pb.MessageContent(text="It's paid: invoice-42, see example.com.")), 0, 1),
+            Copy(event(event_id="umlaut", at_ns=START_NS + 1, message=pb.MessageContent(text="Zahlung überfällig! 支払い")), 0, 2),
+        ],
+    )  # fmt: skip
+    assert await ids(engine, text_query=query) == found
+
+
+WORDS = st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=6)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(WORDS)
+async def test_the_index_misses_no_word(store: Store, engine: Engine, pieces: list[str]) -> None:
+    """Whatever text is stored, every single word of it finds it: the engine's own list of words is the oracle."""
+    text = " ".join(pieces).replace("\x00", " ")
+    clear(store)
+    insert_copies(store, [Copy(event(event_id="a", message=pb.MessageContent(text=text)))])
+    ((words,),) = store.writer.query(
+        "SELECT extractAll(lowerUTF8(search_text), {word:String}) FROM events", parameters={"word": WORD_PATTERN}
+    ).result_rows
+    for word in dict.fromkeys(words):
+        assert await ids(engine, text_query=f"… {word.upper() if word.isascii() else word}") == ["a"], repr(word)
+    assert searchable(text) or not words
+
+
+async def test_python_and_the_engine_agree_which_characters_make_words(store: Store) -> None:
+    characters = [chr(code) for code in range(1, 0x30000) if not 0xD800 <= code < 0xE000]
+    sql = "SELECT arrayMap(c -> notEmpty(extractAll(c, {word:String})), {chars:Array(String)})"
+    for start in range(0, len(characters), 20_000):
+        some = characters[start : start + 20_000]
+        ((found,),) = store.writer.query(sql, parameters={"word": WORD_PATTERN, "chars": some}).result_rows
+        wrong = [char for char, word in zip(some, found, strict=True) if word and not searchable(char)]
+        assert wrong == [], "the engine sees words where the filter would be left out"
+
+
+@pytest.mark.parametrize("token", ["x", "AAAA", "é", "AULyyCRiD_GU1R7LkNN8azdbMV0"])
+async def test_a_forged_token_is_refused(engine: Engine, token: str) -> None:
+    with pytest.raises(InvalidInput, match=r"query\.page_token"):
+        await ask(engine, request(token=token))
+
+
+async def test_a_token_does_not_travel(store: Store, engine: Engine) -> None:
+    insert_copies(store, [Copy(event(event_id=f"{number}", project="p"), 0, number) for number in range(3)])
+    token = (await ask(engine, request(size=1))).next_page_token
+    assert len((await ask(engine, request(size=2, token=token))).events) == 2, "the page size may change"
+    for changed in (request(token=token, session_id="s"), request(token=token, project_id="p")):
+        with pytest.raises(InvalidInput):
+            await ask(engine, changed)
+    changed = request(token=token)
+    changed.query.order_by_time = SORT_ORDER_ASC
+    with pytest.raises(InvalidInput):
+        await ask(engine, changed)
+    for caller in (Identity("u", None, frozenset()), Identity("t", frozenset({"p"}), frozenset())):
+        with pytest.raises(InvalidInput):
+            await ask(engine, request(token=token), caller)
+
+
+async def test_callers_see_their_tenant_and_projects_only(store: Store, engine: Engine) -> None:
+    insert_copies(
+        store,
+        [
+            Copy(event(event_id=f"{tenant}-{project}", tenant=tenant, project=project), 0, number)
+            for number, (tenant, project) in enumerate([("t", "p"), ("t", "q"), ("t", ""), ("u", "p"), ("u", "q")])
+        ],
+    )
+    some = Identity("t", frozenset({"p", ""}), frozenset())
+    assert sorted(await ids(engine)) == ["t-", "t-p", "t-q"]
+    assert sorted(await ids(engine, some)) == ["t-", "t-p"]
+    assert await ids(engine, some, project_id="p") == ["t-p"]
+    assert await ids(engine, Identity("t", frozenset(), frozenset())) == []
+    assert await ids(engine, Identity("u", frozenset({"q"}), frozenset())) == ["u-q"]
+    for caller, filters in ((some, {"project_id": "q"}), (CALLER, {"tenant_id": "u"})):
+        with pytest.raises(PermissionDenied):
+            await ids(engine, caller, **filters)
+
+
+async def test_hostile_values_are_only_values(store: Store, engine: Engine) -> None:
+    hostile = "x'); DROP TABLE events; -- \\ {a:String} %s ${b} \t\u2028\u202e\x7f"
+    insert_copies(store, [Copy(event(event_id="a", session=hostile, trace_id=hostile, tags=[hostile]))])
+    assert await ids(engine, session_id=hostile, trace_id=hostile, tags=[hostile, hostile]) == ["a"]
+    assert await ids(engine, session_id=hostile + " ") == []
