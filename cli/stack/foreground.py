@@ -26,7 +26,7 @@ def watch(directory: Path, running: Started, report: Reporter) -> None:
     """
     record = running.record
     shown: dict[str, str] = {}
-    line = report.console.status("", spinner="dots") if report.console.is_terminal else None
+    line = report.console.status("", spinner="dots", refresh_per_second=4) if report.console.is_terminal else None
     holder: AbstractContextManager[object] = line or nullcontext()
     if line is None:
         report.say("Running; stop it with Ctrl-C, SIGTERM or `chaukas-gateway down`.")
@@ -51,7 +51,7 @@ def changes(shown: dict[str, str], processes: Iterable[ProcessStatus]) -> list[s
     lines = []
     for process in processes:
         now = "ready" if process.ready else f"{process.state.lower()}, not ready"
-        now += f" ({process.restarts} restarts)" if process.restarts else ""
+        now += f" (restarts: {process.restarts})" if process.restarts else ""
         if shown.get(process.process, now) != now:
             missing = f": {process.missing}" if process.missing else ""
             lines.append(f"{time.strftime('%H:%M:%S')} {process.process}: {now}{missing}")

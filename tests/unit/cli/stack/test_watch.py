@@ -177,10 +177,10 @@ def test_changes_are_told_once() -> None:
     assert changes(shown, [READY]) == []
     gone = replace(READY, state="BACKOFF", ready=False, missing="exit status 1", restarts=1)
     (line,) = changes(shown, [gone])
-    assert line.endswith("sink: backoff, not ready (1 restarts): exit status 1")
+    assert line.endswith("sink: backoff, not ready (restarts: 1): exit status 1")
     assert changes(shown, [gone]) == []
     (line,) = changes(shown, [replace(READY, restarts=1)])
-    assert line.endswith("sink: ready (1 restarts)")
+    assert line.endswith("sink: ready (restarts: 1)")
 
 
 @pytest.mark.parametrize(
