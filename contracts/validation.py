@@ -92,6 +92,7 @@ def event_problems(event: Event, ids: tuple[str, ...], size: int, limits: Limits
     relative to the event; ``""`` is the event itself.
     """
     joined = "".join(ids)
+    timestamp = event.timestamp  # an absent one reads as 1970
     # isprintable() is stricter than the rule (it refuses a no-break space), and the sum of lengths is more than each.
     if (
         ids[Fields.EVENT_ID]
@@ -101,7 +102,8 @@ def event_problems(event: Event, ids: tuple[str, ...], size: int, limits: Limits
         and joined.isascii()
         and joined.isprintable()
         and (len(joined) <= MAX_ID_BYTES or max(map(len, ids)) <= MAX_ID_BYTES)
-        and _in_range(event.timestamp)  # an absent one reads as 1970
+        and MIN_TIMESTAMP_SECONDS <= timestamp.seconds <= MAX_TIMESTAMP_SECONDS
+        and 0 <= timestamp.nanos <= 999_999_999
         and (event.WhichOneof("content") not in _NESTED_CONTENT or _content_ids_are_plain(event))
         and not event.HasField("redaction")
         and not event.HasField("infrastructure")

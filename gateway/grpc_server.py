@@ -222,7 +222,8 @@ class GrpcDoor:
                 query = message.FromString(request)
             except DecodeError:
                 raise InvalidInput.of("", f"the bytes are not a {message.DESCRIPTOR.name}") from None
-            return await self._queries.forward(method, query, identity, self._seconds(context))
+            with self._admission.lease(len(request)):
+                return await self._queries.forward(method, query, identity, self._seconds(context))
 
         return handler
 

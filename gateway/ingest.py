@@ -221,7 +221,7 @@ class _Work:
 
     def offer(self, first_index: int, values: Sequence[bytes], events: Sequence[Event | None]) -> None:
         """Send the good ones of these events, note the others. The hot path."""
-        identity, limits = self.call.identity, self._ingest._limits
+        identity, limits, send = self.call.identity, self._ingest._limits, self.send
         tenant, projects = identity.tenant_id, identity.projects
         for index, (value, event) in enumerate(zip(values, events, strict=True), first_index):
             if event is None:
@@ -236,7 +236,7 @@ class _Work:
                 assert foreign is not None
                 self._reject(index, ids[0], (foreign,))
             else:
-                self.send(value, event, ids)
+                send(value, event, ids)
 
     def offer_json(self, index: int, document: Any) -> None:
         try:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from runtime.health import Readiness
+from runtime.http_protocol import BoundedHttpProtocol
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -46,16 +47,18 @@ def listen(host: str, port: int, *, share: bool = False) -> socket.socket:
 
 
 def embedded(app: AsgiApp, **options: Any) -> EmbeddedServer:
-    """uvicorn with httptools, without access log, server header and lifespan."""
+    """uvicorn with httptools and bounded heads, without access log, server header and lifespan."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
+        # Longer than clients keep an idle connection (httpx: 5 s), so that it is they who close it, never we under a request.
+        timeout_keep_alive=75,
         **options,
     )
     return EmbeddedServer(config)
