@@ -1,0 +1,246 @@
+"""The agent with batches, an outbox and a log that are Python lists: what it acknowledges, and when it rebuilds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from chaukas.spec.common.v1 import events_pb2 as pb
+from faust.types import TP
+from prometheus_client import CollectorRegistry
+
+from contracts.errors import Unavailable
+from contracts.topics import Topics
+from contracts.v1 import dead_letter_pb2, enrichment_pb2
+from processors.agents import EnrichAgent
+from processors.intake import RawRecord
+from processors.metrics import Metrics
+from processors.transport.consumer import StopWorker
+from processors.transport.ledger import Batch, Ledger
+from processors.window import Window
+from tests.support.events import START_NS, event
+from tests.support.raw_records import raw_record
+
+TP0 = TP("raw", 0)
+
+
+class Message:
+    """A RawRecord as a confluent-kafka message."""
+
+    def __init__(self, record: RawRecord) -> None:
+        self.record = record
+
+    def topic(self) -> str:
+        return self.record.topic
+
+    def partition(self) -> int:
+        return self.record.partition
+
+    def offset(self) -> int:
+        return self.record.offset
+
+    def key(self) -> bytes | None:
+        return self.record.key
+
+    def value(self) -> bytes | None:
+        return self.record.value
+
+    def headers(self) -> Any:
+        return self.record.headers or None
+
+    def timestamp(self) -> tuple[int, int]:
+        return (1, self.record.timestamp_ms)
+
+
+class Outbox:
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.bytes = 0
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def send(self, topic: str, value: Any, key: Any = None, *, timestamp_ms: int = 0, headers: Any = None) -> None:
+        if self.rig.send_error is not None:
+            raise self.rig.send_error
+        self.rig.sent.append((topic, value, dict(headers)))
+
+    def delivered(self) -> asyncio.Future[None]:
+        if not self.future.done():
+            self.future.set_result(None)
+        return self.future
+
+
+class Rig:
+    def __init__(self, log: list[RawRecord], window: int = 10) -> None:
+        self.log = log
+        self.sent: list[tuple[str, Any, dict[str, Any]]] = []
+        self.failed: list[tuple[Batch, BaseException]] = []
+        self.reads: list[tuple[int, int]] = []
+        self.send_error: Exception | None = None
+        self.read_error: Exception | None = None
+        self.registry = CollectorRegistry()
+        self.ledger = Ledger(lambda: None, lambda batch, error: self.failed.append((batch, error)))
+        self.ledger.begin([TP0])
+        make: Any = lambda: Outbox(self)  # noqa: E731
+        self.agent = EnrichAgent(
+            topics=Topics("x."), window=Window(window), outbox=make, read=self.read, metrics=Metrics(self.registry)
+        )
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
+        self.reads.append((start, end))
+        if self.read_error is not None:
+            raise self.read_error
+        return (record for record in self.log if start <= record.offset < end)
+
+    def batch(self, first: int, end: int) -> Batch:
+        records = [Message(record) for record in self.log if first <= record.offset < end]
+        batch = self.ledger.add(self.ledger.leases[TP0], records, 1)
+        assert batch is not None
+        return batch
+
+    async def run(self, *batches: Batch) -> None:
+        async def stream() -> AsyncIterator[Batch]:
+            for batch in batches:
+                yield batch
+
+        await self.agent.run(stream())
+        await asyncio.sleep(0)  # done_after's callbacks
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"chaukas_processors_{name}", labels) or 0.0
+
+
+def calls(count: int) -> list[RawRecord]:
+    """START and END of `count` tool calls."""
+    log: list[RawRecord] = []
+    for number in range(count):
+        at = START_NS + number * 10**9
+        kinds = (pb.EVENT_TYPE_TOOL_CALL_START, pb.EVENT_TYPE_TOOL_CALL_END)
+        for kind, when in zip(kinds, (at, at + 5_000_000), strict=True):
+            log.append(raw_record(event(kind, span_id=f"s{number}", at_ns=when), len(log)))
+    return log
+
+
+def durations(rig: Rig) -> list[float]:
+    found = [enrichment_pb2.Enrichment.FromString(headers["enrichment"]) for _, _, headers in rig.sent]
+    return [made.duration_ms for made in found if made.HasField("duration_ms")]
+
+
+async def test_a_batch_is_done_when_everything_is_delivered() -> None:
+    rig = Rig(calls(4))
+    batch = rig.batch(0, 8)
+    await rig.run(batch)
+    assert batch.finished
+    assert [topic for topic, _, _ in rig.sent] == ["x.events.enriched"] * 8
+    assert durations(rig) == [5.0] * 4
+    assert rig.metric("records_total", fate="enriched") == 8
+
+
+async def test_the_window_is_rebuilt_once_per_assignment() -> None:
+    rig = Rig(calls(20), window=5)
+    await rig.run(rig.batch(25, 30), rig.batch(30, 33))
+    assert rig.reads == [(15, 25)]
+    assert durations(rig) == [5.0] * 4  # the END at 25 found its START at 24
+    rig.ledger.begin([TP0])
+    await rig.run(rig.batch(33, 40))
+    assert rig.reads[1:] == [(23, 33)]
+    assert rig.failed == []
+
+
+async def test_a_bad_record_becomes_a_dead_letter_and_the_batch_goes_on() -> None:
+    log = calls(2)
+    log[1] = RawRecord("raw", 0, 1, b"k", b"\xffjunk", [], 5)
+    rig = Rig(log)
+    batch = rig.batch(0, 4)
+    await rig.run(batch)
+    assert batch.finished
+    topic, value, headers = rig.sent[1]
+    assert topic == "x.dead_letters"
+    assert dead_letter_pb2.DeadLetter.FromString(value).offset == 1
+    assert headers["reason"] == b"foreign_record"
+    assert rig.metric("dead_letters_total", reason="foreign_record") == 1
+
+
+async def test_a_failed_batch_is_not_done_and_its_repetition_starts_from_a_rebuilt_window() -> None:
+    rig = Rig(calls(4))
+    first, second = rig.batch(0, 3), rig.batch(3, 8)
+    await rig.run(first)
+    rig.send_error = RuntimeError("planned")
+    await rig.run(second)
+    assert [(batch, str(error)) for batch, error in rig.failed] == [(second, "planned")]
+    rig.send_error = None
+    rig.sent.clear()
+    await rig.run(second)
+    assert second.finished
+    assert rig.reads[-1] == (0, 3)
+    assert durations(rig) == [5.0] * 3
+
+
+async def test_a_log_that_cannot_be_read_back_fails_the_batch() -> None:
+    rig = Rig(calls(4))
+    rig.read_error = Unavailable("no answer")
+    batch = rig.batch(4, 8)
+    await rig.run(batch)
+    assert not batch.finished
+    assert rig.sent == []
+    assert isinstance(rig.failed[0][1], Unavailable)
+
+
+async def test_a_flood_stops_the_worker_before_its_batch_is_done() -> None:
+    rig = Rig([RawRecord("raw", 0, offset, b"k", b"\xff", [], 5) for offset in range(150)])
+    batch = rig.batch(0, 150)
+    await rig.run(batch)
+    assert not batch.finished
+    assert isinstance(rig.failed[0][1], StopWorker)
+    assert "100 records in a row" in str(rig.failed[0][1])
+
+
+async def test_a_flood_is_counted_across_restarts() -> None:
+    rig = Rig([RawRecord("raw", 0, offset, b"k", b"\xff", [], 5) for offset in range(150)], window=50)
+    first = rig.batch(0, 60)
+    await rig.run(first)
+    assert first.finished
+    rig.ledger.begin([TP0])
+    await rig.run(rig.batch(60, 150))
+    assert isinstance(rig.failed[0][1], StopWorker)
+
+
+async def test_accepted_letters_are_no_flood() -> None:
+    rig = Rig([RawRecord("raw", 0, offset, b"k", b"\xff", [], 5) for offset in range(150)])
+    rig.agent._accepted_until_ms = 6
+    batch = rig.batch(0, 150)
+    await rig.run(batch)
+    assert batch.finished
+    assert len(rig.sent) == 150
+
+
+async def test_a_partition_that_leaves_while_its_window_is_rebuilt_emits_nothing() -> None:
+    rig = Rig(calls(4))
+    batch = rig.batch(4, 8)
+    read = rig.agent._read
+
+    def lose(topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
+        rig.ledger.end([TP0])
+        return read(topic, partition, start, end)
+
+    rig.agent._read = lose
+    await rig.run(batch)
+    assert rig.sent == []
+    assert not batch.finished
+
+
+async def test_partitions_that_left_are_forgotten() -> None:
+    rig = Rig(calls(4))
+    await rig.run(rig.batch(0, 8))
+    assert rig.metric("window_entries", partition="0") > 0
+    rig.agent.forget({0, 7})
+    assert rig.registry.get_sample_value("chaukas_processors_window_entries", {"partition": "0"}) is None
+
+
+@pytest.mark.parametrize("fate", ["resend", "conflict"])
+async def test_fates_are_counted(fate: str) -> None:
+    sent, other = event(event_id="e"), event(event_id="e", agent_id="x")
+    rig = Rig([raw_record(sent, 0), raw_record(sent if fate == "resend" else other, 1)])
+    await rig.run(rig.batch(0, 2))
+    assert rig.metric("records_total", fate=fate) == 1
