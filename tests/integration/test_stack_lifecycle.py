@@ -38,6 +38,10 @@ def record_of(stack: Stack) -> Record:
     return found
 
 
+def restarts(stack: Stack) -> dict[str, int]:
+    return {process.process: process.restarts for process in stack.status().processes}
+
+
 def assert_nothing_is_left(stack: Stack) -> None:
     record = record_of(stack)
     assert members(stack.directory) == []
@@ -47,8 +51,9 @@ def assert_nothing_is_left(stack: Stack) -> None:
 
 def test_a_stack_from_up_to_down(own: Stack) -> None:
     own.up()
-    assert {name.split("-")[0] for name in own.processes()} == set(PROCESSES)
-    assert all(entry["ready"] and entry["restarts"] == 0 for entry in own.processes().values())
+    document = json.loads(own.cli("status", "--json").stdout)
+    assert {entry["process"].split("-")[0] for entry in document["processes"]} == set(PROCESSES)
+    assert all(entry["ready"] and entry["restarts"] == 0 for entry in document["processes"])
     table = own.cli("status").stdout
     assert all(name in table for name in PROCESSES)
     assert str(record_of(own).ports["GATEWAY_HTTP_PORT"]) in table
@@ -63,7 +68,7 @@ def test_a_stack_from_up_to_down(own: Stack) -> None:
 
     # A process that dies is started again, and that is visible.
     own.signal("sink", signal.SIGKILL)
-    wait_for("the sink to be back", lambda: own.processes()["sink"]["restarts"] == 1)
+    wait_for("the restart to be counted", lambda: restarts(own)["sink"] == 1)
     own.wait_ready()
 
     # The supervisor is killed: its processes live on. The next `up` clears them away, on the same ports, with the data.
@@ -102,7 +107,7 @@ def read_until(process: subprocess.Popen[str], beginning: str) -> None:
 def test_in_the_foreground_ctrl_c_stops_everything(own: Stack) -> None:
     with foreground(own) as process:
         read_until(process, "Running")
-        assert own.status()["ready"]
+        assert own.status().ready
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=120)
     assert process.returncode == 0, rest
