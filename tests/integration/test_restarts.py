@@ -19,13 +19,13 @@ from tests.support.waiting import wait_for
 class Traffic(threading.Thread):
     """Sends whole sessions until told to stop; re-sends what was not acknowledged, as clients do."""
 
-    def __init__(self, stack: Stack, project: str) -> None:
+    def __init__(self, stack: Stack, project: str, seed: int) -> None:
         super().__init__(name="traffic", daemon=True)
         self.accepted: list[pb.Event] = []
         self.failure: BaseException | None = None
         self._client = Client(stack)
         self._sessions: Iterator[list[pb.Event]] = seeded_sessions(
-            21, 100_000, tenant=stack.endpoints.tenant_id, project=project
+            seed, 100_000, tenant=stack.endpoints.tenant_id, project=project
         )
         self._stop_asked = threading.Event()
 
@@ -58,7 +58,7 @@ def test_every_process_restarted_under_traffic_loses_nothing(
     stack: Stack, client: Client, number: signal.Signals
 ) -> None:
     project = f"restart-{uuid.uuid4().hex[:8]}"
-    traffic = Traffic(stack, project)
+    traffic = Traffic(stack, project, seed=20 + number)  # ids of their own: an id is one event of a tenant
     traffic.start()
     try:
         for process in PROCESSES:
