@@ -59,7 +59,7 @@ def real_request(seed: int) -> bytes:
     batch = pb.EventBatch(batch_id=f"b{seed}", events=[event(event_id=f"e{i}", agent_id="a" * i) for i in range(3)])
     batch.timestamp.FromSeconds(seed)
     batch.metadata["k"] = "v"
-    return IngestEventBatchRequest(event_batch=batch).SerializeToString()
+    return bytes(IngestEventBatchRequest(event_batch=batch).SerializeToString())
 
 
 @st.composite
