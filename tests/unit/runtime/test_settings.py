@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+from pydantic_settings import BaseSettings
 
 from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
 from runtime.settings.__main__ import render
 from runtime.settings.base import env_name, is_secret
 
-ALL = [GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings]
+ALL: list[type[BaseSettings]] = [GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings]
 
 
 def test_a_wrong_setting_names_variable_value_and_rule(monkeypatch: pytest.MonkeyPatch) -> None:
