@@ -65,6 +65,7 @@ def command(directory: Path, heap_mb: int) -> list[str]:
     """How the broker is started."""
     return [
         *_java(directory, heap_mb),
+        f"-Djava.io.tmpdir={directory}",  # native libraries are unpacked there, and stay after a kill
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
         "kafka.Kafka",

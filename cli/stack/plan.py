@@ -115,6 +115,8 @@ def environment(
         "GATEWAY_SINK_TARGET": _address(settings.sink.grpc_host, ports["SINK_GRPC_PORT"]),
         "GATEWAY_SINK_TOKEN": sink_token,
         "SINK_TOKEN": sink_token,
+        # What a killed process leaves in its temporary directory stays in the stack's, and is nobody else's.
+        "TMPDIR": str(temporary_directory(directory)),
         MARKER: marker_value(directory),
     }
 
@@ -168,6 +170,10 @@ def programs(settings: Settings, ports: Mapping[str, int]) -> list[Program]:
 
 def log_directory(directory: Path) -> Path:
     return directory / "logs"
+
+
+def temporary_directory(directory: Path) -> Path:
+    return directory / "tmp"
 
 
 def _address(host: str, port: int) -> str:

@@ -138,7 +138,8 @@ def _spawn_supervisor(
     directory: Path, socket: Path, programs: list[Program], environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
     logs = log_directory(directory)
-    logs.mkdir(mode=0o700, exist_ok=True)
+    for place in (logs, plan.temporary_directory(directory)):
+        place.mkdir(mode=0o700, exist_ok=True)
     for name in ("supervisord.log", "supervisord.log.1"):  # `status` counts restarts in it, since this start
         (logs / name).unlink(missing_ok=True)
     conf = directory / "supervisord.conf"

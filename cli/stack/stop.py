@@ -49,5 +49,9 @@ def stop_processes(directory: Path, record: Record | None) -> None:
     if left := members(directory):
         raise StackError(f"these processes of the stack could not be stopped: {left}")
     if record is not None:
-        Path(record.socket).unlink(missing_ok=True)
+        socket = Path(record.socket)
+        socket.unlink(missing_ok=True)
+        if socket.parent != directory:
+            with suppress(OSError):  # gone already, or somebody keeps something there
+                socket.parent.rmdir()
         record.stopped().save(directory)

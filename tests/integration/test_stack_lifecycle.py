@@ -46,6 +46,7 @@ def assert_nothing_is_left(stack: Stack) -> None:
     record = record_of(stack)
     assert members(stack.directory) == []
     assert not Path(record.socket).exists()
+    assert Path(record.socket).parent == stack.directory or not Path(record.socket).parent.exists()
     assert all(is_free("127.0.0.1", port) for port in record.ports.values())
 
 
@@ -116,6 +117,7 @@ def test_in_the_foreground_ctrl_c_stops_everything(own: Stack) -> None:
 
 
 def test_a_start_that_is_interrupted_leaves_nothing(own: Stack) -> None:
+    own.directory /= "too long for a socket's path " * 4
     with foreground(own) as process:
         read_until(process, "Starting Kafka")
         process.send_signal(signal.SIGTERM)
