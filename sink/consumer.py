@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -54,20 +55,32 @@ FETCH_AHEAD_KBYTES = 64 * 1024
 CHECK_SECONDS = 5.0
 
 
-def consumer_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
-    """librdkafka configuration: nothing is committed or stored behind the loop's back."""
+def consumer_config(settings: KafkaSettings, group: str, instance: str = "") -> dict[str, Any]:
+    """librdkafka configuration: nothing is committed or stored behind the loop's back.
+
+    `instance` names a process that is the only one of its name (static membership): killed and started again it goes on at
+    once, instead of waiting until the group has given its predecessor up. The topics are part of the name, because a broker
+    gives a known static member its old assignment whatever it subscribes to now.
+    """
+    topics = zlib.crc32(" ".join(subscription(settings.topics)).encode())
     return {
         "auto.offset.reset": "earliest",
         "queued.max.messages.kbytes": FETCH_AHEAD_KBYTES,
         "max.partition.fetch.bytes": ENRICHED_MAX_BYTES,
         "fetch.wait.max.ms": 100,
-        "session.timeout.ms": 15_000,
+        "session.timeout.ms": 10_000,
         **settings.client_config(),
         "group.id": group,
+        **({"group.instance.id": f"{instance}-{topics:08x}"} if instance else {}),
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "partition.assignment.strategy": "range",
     }
+
+
+def subscription(topics: Topics) -> list[str]:
+    """Everything that becomes rows."""
+    return [topics.enriched, topics.handoffs, topics.mcp_calls, topics.dead_letters]
 
 
 def source_record(message: Message) -> SourceRecord:
@@ -133,10 +146,9 @@ class SinkConsumer:
 
     def run(self) -> None:
         """Consume until :meth:`stop`. Blocks. Raises KafkaException when the client is beyond recovery."""
-        topics = self._topics
         self._readiness.set("kafka", "no partitions assigned yet")
         self._consumer.subscribe(
-            [topics.enriched, topics.handoffs, topics.mcp_calls, topics.dead_letters],
+            subscription(self._topics),
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,
@@ -321,15 +333,16 @@ def build(
     readiness: Readiness,
     *,
     revoke_seconds: float,
+    instance: str = "",
 ) -> SinkConsumer:
-    """A SinkConsumer on a real Kafka client."""
+    """A SinkConsumer on a real Kafka client; `instance` as in :func:`consumer_config`."""
     loop: SinkConsumer | None = None
 
     def on_error(error: KafkaError) -> None:
         if loop is not None:
             loop.on_client_error(error)
 
-    config = {**consumer_config(settings, group), "error_cb": on_error}
+    config = {**consumer_config(settings, group, instance), "error_cb": on_error}
     consumer = Consumer(config, logger=logging.getLogger("kafka.consumer"))
     loop = SinkConsumer(consumer, settings.topics, writer, policy, metrics, readiness, revoke_seconds=revoke_seconds)
     return loop

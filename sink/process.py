@@ -157,6 +157,8 @@ class SinkProcess:
             self._readiness,
             # The process is given shutdown_seconds; the commit and the rest need some of it.
             revoke_seconds=settings.shutdown_seconds * 0.7,
+            # The embedded engine has one writer; it is known under one name.
+            instance="embedded" if store.embedded else "",
         )
 
     async def _settle(self, store: Store) -> None:

@@ -1,0 +1,166 @@
+"""The sink's process on a real broker: nothing lost, nothing twice, whatever happens to it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chaukas.spec.common.v1 import events_pb2 as pb
+
+from contracts.dead_letters import SourceRecord
+from contracts.v1.dead_letter_pb2 import DeadLetter
+from tests.support.broker import Broker
+from tests.support.events import event, seeded_sessions
+from tests.support.sink_process import SinkUnderTest
+from tests.support.sink_records import enriched_record, fact_record, handoff_fact
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def sink(kafka: Broker, tmp_path: Path) -> Iterator[SinkUnderTest]:
+    settings = kafka.create_topics(f"sink-{uuid.uuid4().hex[:8]}.", 2)
+    running = SinkUnderTest(settings, tmp_path)
+    yield running
+    running.close()
+
+
+def records_of(sink: SinkUnderTest, seed: int, sessions: int = 20) -> list[SourceRecord]:
+    """Enriched records with their facts; the raw position is the position on the enriched topic."""
+    topics = sink.kafka.topics
+    made: list[SourceRecord] = []
+    offsets = [0, 0]
+    for number, session in enumerate(seeded_sessions(seed, sessions, tenant="t", project="p")):
+        partition = number % 2
+        for one in session:
+            raw = (partition, seed * 100_000 + offsets[partition])
+            offsets[partition] += 1
+            made.append(enriched_record(one, offset=raw[1], partition=partition, raw=raw, topics=topics))
+            if one.HasField("agent_handoff"):
+                made.append(fact_record(topics.handoffs, handoff_fact(one, raw=raw), partition=partition))
+    return made
+
+
+def event_ids(records: list[SourceRecord]) -> list[str]:
+    return sorted(
+        dict(record.headers)["event_id"].decode()  # type: ignore[union-attr]
+        for record in records
+        if dict(record.headers).get("event_id")
+    )
+
+
+def stored(sink: SinkUnderTest) -> list[str]:
+    (rows,) = sink.rows("SELECT event_id FROM events FINAL ORDER BY event_id")
+    return [row[0] for row in rows]
+
+
+KILL_BEFORE_COMMIT = """
+import os, signal
+from sink.consumer import SinkConsumer
+SinkConsumer._commit = lambda self, offsets: os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_between_insert_and_commit_every_event_is_there_once(sink: SinkUnderTest) -> None:
+    records = records_of(sink, 1)
+    sink.produce(records)
+    sink.start(program=KILL_BEFORE_COMMIT)
+    assert sink.wait_dead() == -9
+    assert stored(sink) != []
+    assert sink.lag() == len(records)
+    sink.start()
+    sink.wait_committed()
+    assert sink.stop() == 0
+    assert stored(sink) == event_ids(records)
+    ids, handoffs = sink.rows("SELECT count() FROM event_ids FINAL", "SELECT count() FROM handoffs FINAL")
+    assert ids == [[len(event_ids(records))]]
+    assert handoffs == [[len(records) - len(event_ids(records))]]
+
+
+def test_killed_at_any_time_every_event_is_there_once(sink: SinkUnderTest) -> None:
+    sink.environment["SINK_BATCH_ROWS"] = "50"
+    records: list[SourceRecord] = []
+    for round_ in range(3):
+        more = records_of(sink, 10 + round_)
+        sink.produce(more)
+        records += more
+        sink.start()
+        wait_for("some rows", lambda: sink.metric("sink_rows_stored_total") > 0)
+        sink.kill()
+    sink.start()
+    sink.wait_committed()
+    assert sink.stop() == 0
+    assert stored(sink) == event_ids(records)
+
+
+def test_what_cannot_be_stored_becomes_a_letter_and_costs_nobody_else(sink: SinkUnderTest) -> None:
+    topics = sink.kafka.topics
+    good = records_of(sink, 2, sessions=3)
+    template = enriched_record(event(event_id="bad"), offset=0, topics=topics)
+    without_headers = SourceRecord(topics.enriched, 0, 0, b"k", template.value, (), 0)
+    unparseable = SourceRecord(topics.enriched, 0, 0, b"k", b"\xff\xff", template.headers, 0)
+    no_fact = SourceRecord(topics.mcp_calls, 1, 0, None, b"", (), 0)
+    sink.produce([good[0], without_headers, unparseable, *good[1:], no_fact])
+    sink.start()
+    sink.wait_committed()  # the letters too: they come back on the topic that the sink reads
+    assert sink.stop() == 0
+    assert stored(sink) == event_ids(good)
+    (letters, contents) = sink.rows(
+        "SELECT topic, reason, stage FROM dead_letters FINAL ORDER BY topic, reason",
+        "SELECT hex(letter) FROM dead_letters FINAL WHERE reason = 'unparseable'",
+    )
+    assert letters == [
+        [topics.enriched, "foreign_record", "sink"],
+        [topics.enriched, "unparseable", "sink"],
+        [topics.mcp_calls, "invalid_fact", "sink"],
+    ]
+    letter = DeadLetter.FromString(bytes.fromhex(contents[0][0]))
+    assert letter.value == b"\xff\xff"
+    assert {header.name: header.value for header in letter.headers} == dict(template.headers)
+
+
+def test_a_stop_finishes_what_it_has_begun(sink: SinkUnderTest) -> None:
+    records = records_of(sink, 3)
+    sink.start()
+    wait_for("the sink to be ready", lambda: sink.ready().get("status") == "ready")
+    sink.produce(records)
+    wait_for("some rows", lambda: sink.metric("sink_rows_stored_total") > 0)
+    assert sink.stop() == 0
+    committed = len(records) - sink.lag()
+    assert committed > 0
+    sink.start()
+    sink.wait_committed()
+    assert sink.stop() == 0
+    assert stored(sink) == event_ids(records)
+
+
+def test_copies_further_apart_than_the_window_are_settled_by_the_process(sink: SinkUnderTest) -> None:
+    sink.environment["SINK_SETTLE_SECONDS"] = "3"
+    topics = sink.kafka.topics
+    first = event(event_id="e", session="one")
+    other = event(event_id="e", session="two", message=pb.MessageContent(text="other"))
+    sink.produce(
+        [
+            enriched_record(other, offset=0, raw=(0, 0), received_ns=2_000, topics=topics),
+            enriched_record(first, offset=0, partition=1, raw=(1, 0), received_ns=1_000, topics=topics),
+        ]
+    )
+    sink.start()
+    wait_for("settling", lambda: sink.metric("sink_settled_total") == 1)
+    assert sink.stop() == 0
+    events, conflicts = sink.rows("SELECT session_id FROM events FINAL", "SELECT session_id FROM conflicts FINAL")
+    assert (events, conflicts) == ([["one"]], [["two"]])
+
+
+def test_the_directory_belongs_to_one_process(sink: SinkUnderTest) -> None:
+    sink.start()
+    wait_for("the sink to be ready", lambda: sink.ready().get("status") == "ready")
+    second = SinkUnderTest(sink.kafka, sink.directory)
+    second.directory = sink.directory / "second"
+    second.directory.mkdir()
+    second.environment["CLICKHOUSE_DSN"] = sink.dsn
+    second.start()
+    assert second.wait_dead() == 1
+    assert f"in use by process {sink.process.pid}" in second.log  # type: ignore[union-attr]
+    assert sink.stop() == 0
