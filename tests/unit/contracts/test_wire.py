@@ -114,6 +114,8 @@ def check_batch(data: bytes) -> None:
 @example(b"\x13\x00\x00\x14")
 @example(b"\x13\x06\x14")
 @example(b"\x0a\x02\x1b\x1c")
+@example(b"\x0a\x02\x1a\x03\x0a\x01a")
+@example(b"\x0a\x05\x9a\x00\x03\x0a\x01a")
 @example(b"\x0a\x02\x1a\x80")
 @example(b"\x0a\x02\x1a\x80\x01")
 @example(b"\x10" + b"\xff" * 9 + b"\x7f")
@@ -166,6 +168,17 @@ def test_repeated_events_merge() -> None:
 def test_slices_are_the_clients_own_bytes_in_their_own_order_of_fields() -> None:
     odd = field(2, 2, b"t") + field(1, 2, b"e") + field(7, 0, b"\x01") + field(1000, 2, b"unknown")
     assert slice_batch(frame_batch([odd, odd])).slices() == [odd, odd]
+
+
+@pytest.mark.parametrize("length", [0, 100, 126, 127, 128, 129, 255, 256, 16_000, 16_383, 16_384, 70_000, 2_100_000])
+def test_events_of_every_size_are_cut_exactly(length: int) -> None:
+    values = [field(1, 2, b"e" * length), field(1, 2, b"next")]
+    request = IngestEventBatchRequest.FromString(frame_batch(values))
+    assert [len(each.event_id) for each in request.event_batch.events] == [length, 4]
+    assert slice_batch(request.SerializeToString()).slices() == [
+        each.SerializeToString() for each in request.event_batch.events
+    ]
+    assert slice_batch(frame_batch(values)).slices() == values
 
 
 def test_one_unparseable_event_costs_only_itself() -> None:
