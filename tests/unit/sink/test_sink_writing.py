@@ -1,0 +1,168 @@
+"""The writer against a store that fails in chosen ways."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from prometheus_client import CollectorRegistry
+
+from contracts.dead_letters import SourceRecord
+from contracts.errors import Unavailable
+from contracts.v1.dead_letter_pb2 import DeadLetter
+from sink.batch import Batch
+from sink.metrics import SinkMetrics
+from sink.prepare import Prepared, prepare
+from sink.writer import Abandoned, Backoff, Writer
+from tests.support.events import event
+from tests.support.sink_records import TOPICS, enriched_record
+
+AT_ONCE = Backoff(first_seconds=0.0, most_seconds=0.0)
+BAD_DATA = DatabaseError("x", code=321, name="VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE")
+AWAY = OperationalError("connection refused")
+
+
+class FakeStore:
+    """Takes rows unless `fault` names an error for them."""
+
+    def __init__(self, fault: Callable[[list[str]], Exception | None] = lambda _ids: None) -> None:
+        self.fault = fault
+        self.stored: list[str] = []
+        self.calls: list[int] = []
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        ids = rows.column("event_id").to_pylist()
+        self.calls.append(len(ids))
+        error = self.fault(ids)
+        if error is not None:
+            raise error
+        self.stored += ids
+
+
+class FakeLetters:
+    def __init__(self, failures: int = 0) -> None:
+        self.sent: list[DeadLetter] = []
+        self.failures = failures
+
+    def send(self, letters: Sequence[DeadLetter]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("no broker")
+        self.sent += letters
+
+
+def batch(*ids: str, broken: Sequence[SourceRecord] = ()) -> Prepared:
+    made = Batch()
+    for offset, event_id in enumerate(ids):
+        made.add(enriched_record(event(event_id=event_id), offset=offset), 0.0)
+    for record in broken:
+        made.add(record, 0.0)
+    return prepare(made, TOPICS)
+
+
+def writer(store: FakeStore, letters: FakeLetters | None = None) -> tuple[Writer, SinkMetrics]:
+    metrics = SinkMetrics(CollectorRegistry())
+    return Writer(store.insert, letters or FakeLetters(), metrics, AT_ONCE), metrics
+
+
+def test_a_good_batch_is_one_insert() -> None:
+    store = FakeStore()
+    made, metrics = writer(store)
+    assert made.store(batch("a", "b", "c"), threading.Event()) == []
+    assert (store.stored, store.calls) == (["a", "b", "c"], [3])
+    assert metrics.rows_stored.labels("events")._value.get() == 3
+
+
+def test_a_store_that_is_away_is_waited_for_and_nothing_is_dropped() -> None:
+    answers: list[Exception | None] = [AWAY, DatabaseError("x", code=252), KeyError("a bug"), None]
+    problems: list[str] = []
+
+    def fault(_ids: list[str]) -> Exception | None:
+        problems.append(made.problem)
+        return answers.pop(0)
+
+    store = FakeStore(fault)
+    letters = FakeLetters()
+    made, _ = writer(store, letters)
+    made.store(batch("a", "b"), threading.Event())
+    assert (store.stored, store.calls, letters.sent) == (["a", "b"], [2, 2, 2, 2], [])
+    assert problems[0] == ""
+    assert all(problems[1:])
+    assert made.problem == ""
+
+
+@pytest.mark.parametrize("bad", [{"c"}, {"a"}, {"h"}, {"a", "b", "h"}, set("abcdefgh")])
+def test_refused_rows_are_isolated_and_become_letters(bad: set[str]) -> None:
+    store = FakeStore(lambda ids: BAD_DATA if bad & set(ids) else None)
+    letters = FakeLetters()
+    made, _ = writer(store, letters)
+    sent = made.store(batch(*"abcdefgh"), threading.Event())
+    assert store.stored == [one for one in "abcdefgh" if one not in bad]
+    assert [letter.offset for letter in sent] == ["abcdefgh".index(one) for one in sorted(bad)]
+    assert letters.sent == sent
+    assert {letter.reason for letter in sent} == {"row_refused"}
+    assert "321" in sent[0].message
+
+
+def test_a_batch_too_big_for_memory_is_split_and_a_row_too_big_is_waited_for() -> None:
+    patience = [3]
+
+    def fault(ids: list[str]) -> Exception | None:
+        if len(ids) > 2:
+            return DatabaseError("x", code=241)
+        if ids == ["e"] and patience[0]:
+            patience[0] -= 1
+            return DatabaseError("x", code=241)
+        return None
+
+    store = FakeStore(fault)
+    letters = FakeLetters()
+    made, _ = writer(store, letters)
+    made.store(batch(*"abcde"), threading.Event())
+    assert sorted(store.stored) == list("abcde")
+    assert letters.sent == []
+
+
+def test_letters_are_sent_after_the_rows_and_until_they_are_acknowledged() -> None:
+    broken = SourceRecord(TOPICS.enriched, 0, 9, None, b"\xff", enriched_record(event(), offset=9).headers, 0)
+    store, letters = FakeStore(), FakeLetters(failures=2)
+    made, metrics = writer(store, letters)
+    made.store(batch("a", broken=[broken]), threading.Event())
+    assert [letter.offset for letter in letters.sent] == [9]
+    assert metrics.dead_letters.labels("unparseable")._value.get() == 1
+
+
+def test_a_batch_that_is_given_up_ends_without_more_inserts() -> None:
+    abandon = threading.Event()
+
+    def fault(_ids: list[str]) -> Exception | None:
+        abandon.set()
+        return AWAY
+
+    store = FakeStore(fault)
+    made, _ = writer(store)
+    with pytest.raises(Abandoned):
+        made.store(batch("a", "b"), abandon)
+    assert store.calls == [2]
+
+
+def test_back_off_grows_to_its_bound_and_is_spread() -> None:
+    backoff = Backoff(first_seconds=0.2, most_seconds=10.0)
+    for attempt, bound in ((1, 0.2), (2, 0.4), (6, 6.4), (7, 10.0), (500, 10.0)):
+        delays = [backoff.delay(attempt) for _ in range(50)]
+        assert all(bound / 2 <= delay <= bound for delay in delays)
+        assert len(set(delays)) > 1
+
+
+def test_the_catalogue_names_every_metric() -> None:
+    registry = CollectorRegistry()
+    metrics: Any = SinkMetrics(registry)
+    documented = str(__import__("sink.metrics", fromlist=["x"]).__doc__)
+    names = {family.name for family in registry.collect()}
+    assert len(names) == len(vars(metrics))
+    for name in names:
+        assert f"| {name}" in documented or f", {name}" in documented, name
