@@ -110,11 +110,11 @@ class GrpcDoor:
         """
         loop = asyncio.get_running_loop()
         self._stopping = True
-        self._last_call = loop.time()
-        give_up = self._last_call + min(_DRAIN_SECONDS, grace_seconds / 2)
+        started = self._last_call = loop.time()
+        give_up = started + min(_DRAIN_SECONDS, grace_seconds / 2)
         while (now := loop.time()) < give_up and now < self._last_call + _QUIET_SECONDS:  # noqa: ASYNC110 - waits for nothing to happen
             await asyncio.sleep(self._last_call + _QUIET_SECONDS - now)
-        await self._server.stop(max(0.0, grace_seconds - _DRAIN_SECONDS))
+        await self._server.stop(grace_seconds - (loop.time() - started))
 
     def _add_services(self) -> None:
         single = server_pb2.IngestEventResponse
