@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from chaukas.spec.server.v1 import server_pb2
@@ -38,13 +38,22 @@ class EventQueries:
         page = await _LISTING.page(self._engine, self._codec, scope, ListRequest.of(query, "query."), deadline)
         payloads: dict[tuple[Any, ...], bytes] = {}
         if page.rows:
-            rows = await self._engine.rows(
-                rows_at("event_payloads", scope, [row.position for row in page.rows]), deadline
-            )
-            payloads = {tuple(position): raw for *position, raw in rows}
+            statement = rows_at("event_payloads", scope, [row.position for row in page.rows])
+            payloads = shown(await self._engine.rows(statement, deadline))
         # A row that retention or settling removed between the two reads is not there any more: the page is shorter.
         events = [payloads[row.position] for row in page.rows if row.position in payloads]
         return response_bytes(events, page.next_page_token)
+
+
+def shown(copies: Iterable[Sequence[Any]]) -> dict[tuple[Any, ...], bytes]:
+    """The payload that counts for each position, from rows of ``event_payloads.sql``: that of the largest version, none
+    where that is a tombstone."""
+    best: dict[tuple[Any, ...], tuple[int, int, bytes]] = {}
+    for *position, version, removed, raw in copies:
+        key = tuple(position)
+        if key not in best or version > best[key][0]:
+            best[key] = (version, removed, raw)
+    return {key: raw for key, (_, removed, raw) in best.items() if not removed}
 
 
 def response_bytes(events: Iterable[bytes], next_page_token: str) -> bytes:

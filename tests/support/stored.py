@@ -51,7 +51,8 @@ class Copy:
         added = extended.extensions.add()
         added.type_url = "type.googleapis.com/test.Position"
         added.value = f"{self.partition}/{self.offset}".encode()
-        return self.event.SerializeToString(deterministic=True) + extended.SerializeToString()
+        whole: bytes = self.event.SerializeToString(deterministic=True) + extended.SerializeToString()
+        return whole
 
     def record(self) -> Enriched:
         event = self.event

@@ -1,11 +1,13 @@
--- The payloads of rows whose positions are known. PREWHERE is right under FINAL here because it asks for key columns only:
--- all copies of a row pass it or none.
+-- The payloads of rows whose positions are known, every stored copy of them: the caller takes the one with the largest
+-- `version`, which is what FINAL would show, at a third of its price for rows that lie apart.
 SELECT
   toUnixTimestamp64Nano(ts) AS ts_ns,
   event_hash,
   project_id,
+  version,
+  removed,
   raw
-FROM events FINAL
+FROM events
 PREWHERE
   tenant_id = {tenant_id:String}
   AND (toUnixTimestamp64Nano(ts), event_hash, project_id) IN {positions:Array(Tuple(Int64, UInt64, String))}

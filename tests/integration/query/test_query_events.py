@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from chaukas.spec.common.v1 import events_pb2 as pb
 from chaukas.spec.common.v1.query_pb2 import SORT_ORDER_ASC
-from chaukas.spec.server.v1.server_pb2 import QueryEventsRequest, QueryEventsResponse
+from chaukas.spec.server.v1.server_pb2 import (
+    GetEventStatsRequest,
+    GetEventStatsResponse,
+    QueryEventsRequest,
+    QueryEventsResponse,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +23,7 @@ from contracts.topics import MIB
 from sink.query.engine import Deadline, Engine
 from sink.query.events import EventQueries
 from sink.query.pages import TokenCodec
+from sink.query.stats import EventStats
 from sink.query.words import WORD_PATTERN, searchable
 from sink.store import Store
 from tests.support.events import START_NS, event
@@ -149,7 +156,8 @@ async def test_answers_stay_under_three_mebibytes(store: Store, engine: Engine) 
 
 
 async def test_a_tombstone_hides_its_row_whatever_the_filter(store: Store, engine: Engine) -> None:
-    """The tombstone's own columns are empty: an index must not be able to skip it and show the row again."""
+    """The tombstone's own columns are empty: an index must not be able to skip it and show the row again. That takes parts of
+    several granules, or no index skips anything."""
     copies = [
         Copy(
             event(
@@ -162,23 +170,22 @@ async def test_a_tombstone_hides_its_row_whatever_the_filter(store: Store, engin
             0,
             number,
         )
-        for number in range(3)
+        for number in range(20_000)
     ]
     insert_copies(store, copies)
     columns = "tenant_id, project_id, bucket, ts, event_id, canonical_sha256, received_at, raw_partition, raw_offset"
-    for tombstone in range(2):  # one in a part of its own, one merged with its row
-        store.writer.command(
-            f"INSERT INTO events ({columns}, version, removed) SELECT {columns}, version + 1, 1 FROM events FINAL "
-            f"WHERE event_id = 'e{tombstone}'"
-        )
-        if tombstone == 0:
-            store.writer.command("OPTIMIZE TABLE events FINAL")
-    assert await ids(engine) == ["e2"]
-    for number in range(3):
-        expected = ["e2"] if number == 2 else []
-        assert await ids(engine, text_query=f"needle{number}") == expected
-        assert await ids(engine, tags=[f"tag{number}"]) == expected
-        assert await ids(engine, trace_id=f"trace{number}") == expected
+    store.writer.command(
+        f"INSERT INTO events ({columns}, version, removed) SELECT {columns}, version + 1, 1 FROM events FINAL "
+        "WHERE raw_offset < 10000"
+    )
+    for _ in range(2):
+        for number in (5, 15_000):
+            expected = [] if number < 10_000 else [f"e{number}"]
+            assert await ids(engine, text_query=f"needle{number}") == expected
+            assert await ids(engine, tags=[f"tag{number}"]) == expected
+            assert await ids(engine, trace_id=f"trace{number}") == expected
+        assert len(await ids(engine)) == 100
+        store.writer.command("OPTIMIZE TABLE events FINAL")
 
 
 async def test_the_first_copy_decides_also_about_its_status(store: Store, engine: Engine) -> None:
@@ -192,6 +199,27 @@ async def test_the_first_copy_decides_also_about_its_status(store: Store, engine
             insert_copies(store, [copy])
         assert await ids(engine, statuses=[pb.EVENT_STATUS_STARTED]) == ["a"]
         assert await ids(engine, statuses=[pb.EVENT_STATUS_FAILED]) == []
+
+
+async def test_copies_in_other_parts_are_counted_once(store: Store, engine: Engine) -> None:
+    """Unmerged parts hold the same events: FINAL, not the merges, is what makes answers exact."""
+    store.writer.command("SYSTEM STOP MERGES events")
+    try:
+        copies = [
+            Copy(event(event_id=f"e{number}", session=f"s{number % 3}", at_ns=START_NS + number), 0, number)
+            for number in range(9)
+        ]
+        for part in range(4):
+            insert_copies(store, [replace(copy, offset=copy.offset + 100 * part) for copy in copies])
+        assert store.writer.query("SELECT count() FROM events").result_rows == [(36,)]
+        assert await ids(engine) == [f"e{number}" for number in range(8, -1, -1)]
+        data = await EventStats(engine).get_event_stats(CALLER, GetEventStatsRequest(), Deadline.after(30))
+        stats = GetEventStatsResponse.FromString(data)
+        assert (stats.total_events, stats.total_sessions) == (9, 3)
+        assert dict(stats.events_by_type) == {"EVENT_TYPE_AGENT_START": 9}
+        assert stats.avg_session_duration_ms == pytest.approx(6e-6)
+    finally:
+        store.writer.command("SYSTEM START MERGES events")
 
 
 @pytest.mark.parametrize(

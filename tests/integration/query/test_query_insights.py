@@ -415,3 +415,26 @@ async def test_facts_of_others_are_not_shown(store: Store, engine: Engine) -> No
         assert len(insights_pb2.GetMcpStatsResponse.FromString(counted).servers) == count
     with pytest.raises(PermissionDenied):
         await queries.get_mcp_stats(CALLER, insights_pb2.GetMcpStatsRequest(tenant_id="u"), soon())
+
+
+async def test_a_range_cuts_what_is_counted_not_what_is_remembered(store: Store, engine: Engine) -> None:
+    """The return to `a` is a loop because of a hand-off before the range."""
+    facts = []
+    for offset, (source, target) in enumerate([("a", "b"), ("b", "a")]):
+        fact = HandoffFact(
+            handoff_id=f"h{offset}", tenant_id="t", from_agent_id=source, to_agent_id=target, session_id="s", revision=1
+        )
+        fact.source.offset = offset
+        set_ns(fact, "handed_off_at", offset * 10**9)
+        facts.append(fact)
+    insert_handoffs(store, facts)
+    later = time_range((1, None))
+    data = await HandoffQueries(engine, CODEC).get_handoff_stats(
+        CALLER, insights_pb2.GetHandoffStatsRequest(time_range=later), soon()
+    )
+    (edge,) = insights_pb2.GetHandoffStatsResponse.FromString(data).edges
+    assert (edge.from_agent_id, edge.to_agent_id, edge.count, edge.loops) == ("b", "a", 1, 1)
+    request = insights_pb2.ListHandoffsRequest(filter=QueryFilter(time=later))
+    data = await HandoffQueries(engine, CODEC).list_handoffs(CALLER, request, soon())
+    (listed,) = insights_pb2.ListHandoffsResponse.FromString(data).handoffs
+    assert (listed.hop, listed.returns_to_earlier_agent) == (2, True)

@@ -10,7 +10,7 @@ from contracts.topics import MIB
 from contracts.v1.facts_pb2 import HandoffFact
 from sink.query.answers import checked, set_if_known, set_position, set_time
 from sink.query.errors import QueryTooCostly
-from sink.query.events import response_bytes
+from sink.query.events import response_bytes, shown
 from sink.query.stats import type_name
 from sink.times import MAX_NS, MIN_NS
 
@@ -66,3 +66,17 @@ def test_an_answer_without_pages_has_a_limit() -> None:
     assert checked(fits) == fits.SerializeToString()
     with pytest.raises(QueryTooCostly):
         checked(HandoffFact(reason="x" * (3 * MIB + 1)))
+
+
+def test_of_several_copies_the_largest_version_is_shown() -> None:
+    here, there, gone = (1, 2, "p"), (1, 2, "q"), (3, 4, "p")
+    rows = [
+        (*here, 7, 0, b"later copy"),
+        (*here, 9, 0, b"first copy"),
+        (*here, 8, 1, b""),
+        (*there, 1, 0, b"only copy"),
+        (*gone, 5, 0, b"loser"),
+        (*gone, 6, 1, b""),
+    ]
+    for ordered in (rows, rows[::-1]):
+        assert shown(ordered) == {here: b"first copy", there: b"only copy"}
