@@ -185,7 +185,8 @@ class SinkConsumer:
             if self._insert is not None:
                 self._wait_for_insert(POLL_SECONDS)
             return self._clock() - self._waiting_since
-        messages = self._consumer.consume(POLL_RECORDS, POLL_SECONDS)
+        room = max(self._policy.max_rows - len(self._batch.records), 1)
+        messages = self._consumer.consume(min(POLL_RECORDS, room), POLL_SECONDS)
         now = self._clock()
         for message in messages:
             error = message.error()

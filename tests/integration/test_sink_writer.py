@@ -135,6 +135,42 @@ def test_a_stop_finishes_what_it_has_begun(sink: SinkUnderTest) -> None:
     assert stored(sink) == event_ids(records)
 
 
+STORE_AWAY = """
+import pathlib
+from clickhouse_connect.driver.exceptions import OperationalError
+import sink.process as process
+real = process.arrow_insert
+def arrow_insert(client, timeout_seconds):
+    insert = real(client, timeout_seconds)
+    def try_insert(table, rows):
+        if pathlib.Path({mark!r}).exists():
+            raise OperationalError("connection refused")
+        insert(table, rows)
+    return try_insert
+process.arrow_insert = arrow_insert
+"""
+
+
+def test_while_the_store_is_away_nothing_is_dropped_and_no_restart_is_needed(sink: SinkUnderTest) -> None:
+    sink.environment |= {"SINK_BATCH_ROWS": "50", "KAFKA_MAX_POLL_INTERVAL_MS": "10000"}
+    mark = sink.directory / "away"
+    mark.touch()
+    records = records_of(sink, 4)
+    sink.produce(records)
+    sink.start(program=STORE_AWAY.format(mark=str(mark)))
+    wait_for("fetching to pause", lambda: sink.metric("sink_paused") == 1)
+    wait_for("readiness to say so", lambda: "inserts into" in str(sink.ready()))
+    failures = sink.metric("sink_insert_failures_total")
+    wait_for("more attempts", lambda: sink.metric("sink_insert_failures_total") >= failures + 2)
+    assert sink.lag() == len(records)
+    mark.unlink()
+    sink.wait_committed()
+    wait_for("readiness", lambda: sink.ready().get("status") == "ready")
+    assert sink.stop() == 0
+    assert stored(sink) == event_ids(records)
+    assert sink.rows("SELECT count() FROM dead_letters") == [[[0]]]
+
+
 def test_copies_further_apart_than_the_window_are_settled_by_the_process(sink: SinkUnderTest) -> None:
     sink.environment["SINK_SETTLE_SECONDS"] = "3"
     topics = sink.kafka.topics

@@ -1,0 +1,306 @@
+"""The loop against a broker and a writer that do what the test says. No thread sleeps, no clock runs by itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from contracts.dead_letters import SourceRecord
+from contracts.v1.dead_letter_pb2 import DeadLetter
+from runtime.health import Readiness
+from runtime.settings import KafkaSettings, load
+from sink.batch import BatchPolicy
+from sink.consumer import PAUSE_AFTER_SECONDS, SinkConsumer, consumer_config, subscription
+from sink.metrics import SinkMetrics
+from sink.prepare import Prepared
+from sink.writer import Abandoned
+from tests.support.events import event
+from tests.support.sink_records import RECEIVED_NS, TOPICS, enriched_record
+from tests.support.waiting import wait_for
+
+POLICY = BatchPolicy(max_rows=2, max_bytes=1 << 20, max_age_seconds=10.0)
+
+
+class FakeMessage:
+    def __init__(self, record: SourceRecord | None, error: KafkaError | None = None) -> None:
+        self._record = record
+        self._error = error
+
+    def error(self) -> KafkaError | None:
+        return self._error
+
+    def timestamp(self) -> tuple[int, int]:
+        return (1, self._record.timestamp_ms if self._record else 0)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._record, name)
+        return lambda: list(value) if name == "headers" else value
+
+
+class FakeConsumer:
+    def __init__(self) -> None:
+        self.polls: list[list[FakeMessage]] = []
+        self.committed: list[dict[tuple[str, int], int]] = []
+        self.refusals: list[KafkaException] = []
+        self._paused = False
+        self.callbacks: dict[str, Any] = {}
+        self.closed = False
+
+    def consume(self, _most: int, _seconds: float) -> list[FakeMessage]:
+        if self._paused or not self.polls:
+            return []
+        return self.polls.pop(0)
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        assert not asynchronous
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.committed.append({(one.topic, one.partition): one.offset for one in offsets})
+
+    def is_paused(self) -> bool:
+        return self._paused
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition(TOPICS.enriched, 0)]
+
+    def pause(self, _partitions: Any) -> None:
+        self._paused = True
+
+    def resume(self, _partitions: Any) -> None:
+        self._paused = False
+
+    def get_watermark_offsets(self, _partition: TopicPartition, cached: bool) -> tuple[int, int]:
+        assert cached
+        return (0, 100)
+
+    def subscribe(self, topics: list[str], **callbacks: Any) -> None:
+        self.topics = topics
+        self.callbacks = callbacks
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeWriter:
+    """Holds every batch until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self.begun: list[Prepared] = []
+        self.go = threading.Semaphore(0)
+        self.error: Exception | None = None
+
+    def store(self, prepared: Prepared, abandon: threading.Event) -> list[DeadLetter]:
+        self.begun.append(prepared)
+        while not self.go.acquire(timeout=0.01):
+            if abandon.is_set():
+                raise Abandoned
+        if self.error is not None:
+            raise self.error
+        return []
+
+
+class Loop:
+    def __init__(self) -> None:
+        self.consumer = FakeConsumer()
+        self.writer = FakeWriter()
+        self.metrics = SinkMetrics(CollectorRegistry())
+        self.readiness = Readiness()
+        self.now = 0.0
+        self.loop = SinkConsumer(
+            self.consumer,  # type: ignore[arg-type]
+            TOPICS,
+            self.writer,  # type: ignore[arg-type]
+            POLICY,
+            self.metrics,
+            self.readiness,
+            revoke_seconds=0.05,
+            clock=lambda: self.now,
+            wall_ns=lambda: RECEIVED_NS + 3 * 10**9,
+        )
+
+    def poll(self, *offsets: int, partition: int = 0) -> None:
+        records = [enriched_record(event(event_id=str(one)), offset=one, partition=partition) for one in offsets]
+        self.consumer.polls.append([FakeMessage(record) for record in records])
+
+    def stored(self) -> None:
+        """Let the running insert end, and the loop see it."""
+        self.writer.go.release()
+        running = self.loop._insert
+        assert running is not None
+        wait_for("the insert", running.future.done)
+
+    def close(self) -> None:
+        if self.loop._insert is not None:
+            self.loop._insert.abandon.set()
+        self.loop._threads.shutdown()
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    made.close()
+
+
+def test_a_batch_waits_for_its_age_and_is_committed_after_its_insert(loop: Loop) -> None:
+    loop.poll(0)
+    loop.loop.turn()
+    assert loop.writer.begun == []
+    loop.now = 10.0
+    loop.loop.turn()
+    wait_for("the insert to begin", lambda: loop.writer.begun)
+    loop.loop.turn()
+    assert loop.consumer.committed == [], "nothing is committed before the insert returned"
+    loop.stored()
+    loop.loop.turn()
+    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 1}]
+    assert loop.metrics.freshness_seconds._sum.get() == 3.0
+
+
+def test_while_an_insert_runs_the_next_batch_fills_and_then_fetching_pauses(loop: Loop) -> None:
+    loop.poll(0, 1)
+    loop.loop.turn()
+    loop.poll(2, 3)
+    loop.loop.turn()
+    loop.poll(4, 5)
+    for seconds in (0.0, PAUSE_AFTER_SECONDS / 2):
+        loop.now = seconds
+        loop.loop.turn()
+        assert not loop.consumer.is_paused()
+    loop.now = PAUSE_AFTER_SECONDS
+    loop.loop.turn()
+    assert loop.consumer.is_paused()
+    assert len(loop.consumer.polls) == 1, "the third batch stays with the broker"
+    for _ in range(5):
+        loop.loop.turn()  # a long outage: polling goes on, nothing is taken
+    assert len(loop.writer.begun) == 1
+    loop.stored()
+    loop.loop.turn()
+    assert not loop.consumer.is_paused()
+    wait_for("the second insert", lambda: len(loop.writer.begun) == 2)
+    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}]
+    assert [source.offset for source in loop.writer.begun[1].tables[0].sources] == [2, 3]
+
+
+def test_on_revoke_the_running_insert_is_committed_and_the_open_batch_forgotten(loop: Loop) -> None:
+    loop.poll(0, 1)
+    loop.loop.turn()
+    loop.poll(2)
+    loop.loop.turn()
+    loop.stored()
+    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
+    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}]
+    loop.now = 100.0
+    loop.loop.turn()
+    assert len(loop.writer.begun) == 1, "offset 2 belongs to somebody else now"
+
+
+def test_on_revoke_an_insert_that_does_not_end_is_given_up_without_a_commit(loop: Loop) -> None:
+    loop.poll(0, 1)
+    loop.loop.turn()
+    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
+    running = loop.loop._insert
+    assert running is not None
+    wait_for("the insert to give up", running.future.done)
+    loop.loop.turn()
+    assert loop.consumer.committed == []
+
+
+def test_partitions_that_are_lost_are_not_committed_even_when_the_insert_ends(loop: Loop) -> None:
+    loop.poll(0, 1)
+    loop.loop.turn()
+    wait_for("the insert to begin", lambda: loop.writer.begun)
+    loop.writer.go.release()
+    running = loop.loop._insert
+    assert running is not None
+    wait_for("the insert", running.future.done)
+    loop.loop._on_lost(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
+    loop.loop.turn()
+    assert loop.consumer.committed == []
+
+
+def test_a_revoke_of_one_partition_keeps_the_others_records(loop: Loop) -> None:
+    loop.poll(5, partition=1)
+    loop.loop.turn()
+    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
+    loop.now = 100.0
+    loop.loop.turn()
+    wait_for("the insert", lambda: loop.writer.begun)
+    assert loop.writer.begun[0].next_offsets == {(TOPICS.enriched, 1): 6}
+
+
+def test_a_commit_that_fails_is_made_up_for(loop: Loop) -> None:
+    loop.consumer.refusals = [KafkaException(KafkaError(KafkaError._TRANSPORT))]
+    loop.poll(0, 1)
+    loop.loop.turn()
+    loop.stored()
+    loop.loop.turn()
+    assert loop.consumer.committed == []
+    assert loop.metrics.commit_failures._value.get() == 1
+    loop.now = 100.0
+    loop.loop.turn()
+    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}]
+
+
+def test_a_failure_the_writer_does_not_know_ends_the_loop(loop: Loop) -> None:
+    loop.writer.error = RuntimeError("a bug")
+    loop.poll(0, 1)
+    loop.loop.turn()
+    loop.stored()
+    with pytest.raises(RuntimeError, match="a bug"):
+        loop.loop.turn()
+    assert loop.consumer.committed == []
+
+
+def test_errors_of_the_client_end_the_loop_only_when_they_are_fatal(loop: Loop) -> None:
+    loop.consumer.polls.append([FakeMessage(None, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))])
+    loop.loop.turn()
+    loop.consumer.polls.append([FakeMessage(None, KafkaError(KafkaError._FATAL, "fenced", fatal=True))])
+    with pytest.raises(KafkaException):
+        loop.loop.turn()
+
+
+def test_lag_is_what_is_not_stored_yet(loop: Loop) -> None:
+    loop.poll(0, 1)
+    loop.loop.turn()
+    loop.stored()
+    loop.loop.turn()
+    loop.now = 100.0
+    loop.loop.turn()
+    assert loop.metrics.consumer_lag.labels(TOPICS.enriched, "0")._value.get() == 98
+    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
+    assert next(iter(loop.metrics.consumer_lag.collect())).samples == []
+
+
+def test_what_is_wrong_with_the_store_shows_on_the_readiness_page(loop: Loop) -> None:
+    loop.writer.problem = "inserts fail"
+    loop.now = 10.0
+    loop.loop.turn()
+    assert not loop.readiness.ready
+    loop.writer.problem = ""
+    loop.now = 20.0
+    loop.loop.turn()
+    assert loop.readiness.ready
+
+
+def test_a_stop_leaves_the_group(loop: Loop) -> None:
+    loop.loop.stop()
+    loop.loop.run()
+    assert loop.consumer.closed
+    assert loop.consumer.topics == subscription(TOPICS)
+    assert set(loop.consumer.callbacks) == {"on_assign", "on_revoke", "on_lost"}
+
+
+def test_nothing_is_committed_behind_the_loops_back() -> None:
+    config = consumer_config(load(KafkaSettings), "g", "embedded")
+    assert config["enable.auto.commit"] is False
+    assert config["enable.auto.offset.store"] is False
+    other = consumer_config(load(KafkaSettings, topic_prefix="other."), "g", "embedded")
+    assert config["group.instance.id"] != other["group.instance.id"]
+    assert "group.instance.id" not in consumer_config(load(KafkaSettings), "g")
