@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,7 @@ from chaukas.spec.common.v1 import events_pb2 as pb
 
 from contracts.dead_letters import SourceRecord
 from contracts.v1.dead_letter_pb2 import DeadLetter
+from sink.migrate import load
 from tests.support.broker import Broker
 from tests.support.events import event, seeded_sessions
 from tests.support.sink_process import SinkUnderTest
@@ -122,7 +126,8 @@ def test_what_cannot_be_stored_becomes_a_letter_and_costs_nobody_else(sink: Sink
 
 def test_a_stop_finishes_what_it_has_begun(sink: SinkUnderTest) -> None:
     records = records_of(sink, 3)
-    sink.start()
+    sink.environment["SINK_GRPC_PORT"] = "0"
+    sink.start(role="all")
     wait_for("the sink to be ready", lambda: sink.ready().get("status") == "ready")
     sink.produce(records)
     wait_for("some rows", lambda: sink.metric("sink_rows_stored_total") > 0)
@@ -171,6 +176,23 @@ def test_while_the_store_is_away_nothing_is_dropped_and_no_restart_is_needed(sin
     assert sink.rows("SELECT count() FROM dead_letters") == [[[0]]]
 
 
+def test_a_stop_during_an_outage_gives_the_batch_up_and_commits_nothing(sink: SinkUnderTest) -> None:
+    sink.environment["SINK_SHUTDOWN_SECONDS"] = "5"
+    mark = sink.directory / "away"
+    mark.touch()
+    records = records_of(sink, 5, sessions=2)
+    sink.produce(records)
+    sink.start(program=STORE_AWAY.format(mark=str(mark)))
+    wait_for("a failed insert", lambda: sink.metric("sink_insert_failures_total") > 0)
+    assert sink.stop() == 0
+    assert sink.lag() == len(records)
+    mark.unlink()
+    sink.start()
+    sink.wait_committed()
+    assert sink.stop() == 0
+    assert stored(sink) == event_ids(records)
+
+
 def test_copies_further_apart_than_the_window_are_settled_by_the_process(sink: SinkUnderTest) -> None:
     sink.environment["SINK_SETTLE_SECONDS"] = "3"
     topics = sink.kafka.topics
@@ -200,3 +222,33 @@ def test_the_directory_belongs_to_one_process(sink: SinkUnderTest) -> None:
     assert second.wait_dead() == 1
     assert f"in use by process {sink.process.pid}" in second.log  # type: ignore[union-attr]
     assert sink.stop() == 0
+
+
+def run_sink(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sink", *arguments],
+        env={**os.environ, "SINK_HTTP_PORT": "0", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_migrate_only_makes_the_schema_and_leaves(tmp_path: Path) -> None:
+    dsn = f"chdb:///{tmp_path}"
+    for expected in (len(load()), 0):
+        done = run_sink(["--migrate-only"], CLICKHOUSE_DSN=dsn)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("migration applied") == expected
+
+
+def test_wrong_settings_end_it_with_a_clear_message() -> None:
+    done = run_sink([], CLICKHOUSE_DSN="http://user:secret@host")
+    assert (done.returncode, done.stderr.strip()) == (
+        2,
+        "CLICKHOUSE_DSN: must start with chdb://, clickhouse:// or clickhouses://",
+    )
+    done = run_sink([], SINK_BATCH_ROWS="0")
+    assert done.returncode == 2
+    assert "SINK_BATCH_ROWS='0'" in done.stderr
