@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from chaukas.spec.common.v1 import events_pb2 as pb
-from chaukas.spec.common.v1.query_pb2 import SORT_ORDER_ASC
+from chaukas.spec.common.v1.query_pb2 import SORT_ORDER_ASC, QueryFilter
 from chaukas.spec.server.v1.server_pb2 import (
     GetEventStatsRequest,
     GetEventStatsResponse,
@@ -18,18 +18,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import InvalidInput, PermissionDenied
-from contracts.identity import Identity, Scope
+from contracts.identity import Identity
+from contracts.identity import Scope as KeyScope
 from contracts.topics import MIB
+from sink.query.builder import event_page
 from sink.query.engine import Deadline, Engine
 from sink.query.events import EventQueries
+from sink.query.identity import Scope
 from sink.query.pages import TokenCodec
+from sink.query.ranges import NsRange
 from sink.query.stats import EventStats
 from sink.query.words import WORD_PATTERN, searchable
 from sink.store import Store
 from tests.support.events import START_NS, event
 from tests.support.stored import Copy, clear, insert_copies
 
-CALLER = Identity("t", None, frozenset({Scope.QUERY}))
+CALLER = Identity("t", None, frozenset({KeyScope.QUERY}))
 CODEC = TokenCodec(b"k" * 32)
 
 
@@ -184,6 +188,11 @@ async def test_a_tombstone_hides_its_row_whatever_the_filter(store: Store, engin
             assert await ids(engine, text_query=f"needle{number}") == expected
             assert await ids(engine, tags=[f"tag{number}"]) == expected
             assert await ids(engine, trace_id=f"trace{number}") == expected
+            # Already the engine must not propose the row, not only the read of its payload.
+            proposed = event_page(
+                Scope("t", None), QueryFilter(text_query=f"needle{number}"), NsRange(), False, None, 9
+            )
+            assert len(await engine.rows(proposed, Deadline.after(30))) == len(expected)
         assert len(await ids(engine)) == 100
         store.writer.command("OPTIMIZE TABLE events FINAL")
 
@@ -322,6 +331,23 @@ async def test_callers_see_their_tenant_and_projects_only(store: Store, engine: 
     for caller, filters in ((some, {"project_id": "q"}), (CALLER, {"tenant_id": "u"})):
         with pytest.raises(PermissionDenied):
             await ids(engine, caller, **filters)
+
+
+async def test_all_tags_must_be_there_and_any_type_may(store: Store, engine: Engine) -> None:
+    kinds = [pb.EVENT_TYPE_ERROR, pb.EVENT_TYPE_SYSTEM, 77]
+    insert_copies(
+        store,
+        [
+            Copy(event(kind, event_id=f"{number}", at_ns=START_NS + number, tags=tags), 0, number)
+            for number, (kind, tags) in enumerate(zip(kinds, (["a"], ["b", "a"], ["b", "A"]), strict=True))
+        ],
+    )
+    assert await ids(engine, tags=["a"]) == ["1", "0"]
+    assert await ids(engine, tags=["a", "b"]) == ["1"]
+    assert await ids(engine, tags=["a", "c"]) == []
+    assert await ids(engine, tags=[""]) == []
+    assert await ids(engine, types=kinds[1:]) == ["2", "1"]
+    assert await ids(engine, types=[4711]) == []
 
 
 async def test_hostile_values_are_only_values(store: Store, engine: Engine) -> None:
