@@ -10,8 +10,10 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
+import genai_prices
 from chaukas.spec.common.v1 import events_pb2 as pb
 
 from contracts.v1 import enrichment_pb2, facts_pb2
@@ -134,7 +136,22 @@ def _enrichment(this: Seen, visible: list[Seen]) -> enrichment_pb2.Enrichment:
             lost = _lost(start)
             if lost.ByteSize():
                 made.recovered.CopyFrom(lost)
+    _add_cost(this, made)
     return made
+
+
+def _add_cost(this: Seen, made: enrichment_pb2.Enrichment) -> None:
+    event, call = this.event, this.event.llm_invocation
+    given = event.cost.total_cost or event.cost.input_cost or event.cost.output_cost
+    if event.type != pb.EVENT_TYPE_MODEL_INVOCATION_END or given or not (call.prompt_tokens or call.completion_tokens):
+        return
+    usage = genai_prices.Usage(input_tokens=call.prompt_tokens, output_tokens=call.completion_tokens)
+    when = datetime.fromtimestamp(this.time_ns // 10**9, UTC)
+    try:
+        price = genai_prices.calc_price(usage, call.model, provider_id=call.provider, genai_request_timestamp=when)
+    except LookupError:
+        return
+    made.cost_usd, made.price_table = float(price.total_price), f"genai-prices {genai_prices.__version__}"
 
 
 def _start_of(this: Seen, visible: list[Seen]) -> Seen | None:
