@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -30,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     configure("sink", settings.log_level, settings.log_format)
+    # A batch is tens of thousands of objects without cycles: at the default thresholds walking through them costs two fifths
+    # of the mapping (24 against 15 microseconds an event).
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     try:
         return uvloop.run(SinkProcess(settings, kafka).run(migrate_only=options.migrate_only))
     except (InvalidSettings, PermanentError, OSError) as error:
