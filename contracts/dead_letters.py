@@ -29,6 +29,8 @@ class Reason(enum.StrEnum):
     FOREIGN_RECORD = "foreign_record"
     #: The record is larger than the next topic takes.
     TOO_LARGE = "too_large"
+    #: A processing step failed on it unexpectedly: a defect of ours, to be replayed when it is mended.
+    STEP_FAILED = "step_failed"
     #: The store refused the row for ever.
     ROW_REFUSED = "row_refused"
     #: A fact record that is no fact.

@@ -123,27 +123,19 @@ class EnrichAgent:
                 emit.check_size(output.enriched, source)
             except BadRecord as bad:
                 emit.emit_dead_letter(outbox, self._topics, source, bad)
-                counts.dead_letter(bad)
+                counts.dead_letter(bad, source)
                 self._count_towards_flood(partition.flood, bad, source)
             else:
                 partition.flood.good()
                 emit.emit(outbox, self._topics, source, output)
                 counts.output(output)
-        counts.publish(self._metrics, outbox.bytes)
+        counts.publish(self._metrics, batch.tp.partition, outbox.bytes)
         self._metrics.window_entries.labels(str(batch.tp.partition)).set(len(partition.state))
         misses = partition.state.spans.misses
         self._metrics.window_misses.inc(misses - partition.misses)
         partition.misses = misses
 
     def _count_towards_flood(self, flood: Flood, bad: BadRecord, source: RawRecord) -> None:
-        logger.warning(
-            "dead letter",
-            reason=bad.reason.value,
-            explanation=str(bad),
-            topic=source.topic,
-            partition=source.partition,
-            offset=source.offset,
-        )
         if source.timestamp_ms < self._accepted_until_ms:
             flood.skip()
             return
@@ -157,12 +149,14 @@ class _Counts:
     def __init__(self) -> None:
         self.fates = {"enriched": 0, "resend": 0, "conflict": 0, "dead_letter": 0}
         self.facts: dict[tuple[str, int], int] = {}
-        self.reasons: dict[str, int] = {}
+        #: By reason: how many, the first offset, and its explanation.
+        self.letters: dict[str, tuple[int, int, str]] = {}
         self.negative = 0
 
-    def dead_letter(self, bad: BadRecord) -> None:
+    def dead_letter(self, bad: BadRecord, source: RawRecord) -> None:
         self.fates["dead_letter"] += 1
-        self.reasons[bad.reason.value] = self.reasons.get(bad.reason.value, 0) + 1
+        count, offset, explanation = self.letters.get(bad.reason.value, (0, source.offset, str(bad)))
+        self.letters[bad.reason.value] = (count + 1, offset, explanation)
 
     def output(self, output: Output) -> None:
         enrichment = output.enriched.enrichment
@@ -182,13 +176,22 @@ class _Counts:
     def _fact(self, kind: str, revision: int) -> None:
         self.facts[kind, revision] = self.facts.get((kind, revision), 0) + 1
 
-    def publish(self, metrics: Metrics, produced_bytes: int) -> None:
+    def publish(self, metrics: Metrics, partition: int, produced_bytes: int) -> None:
+        """Counters, and one log line per reason of dead letters: a flood does not fill the log."""
         for fate, count in self.fates.items():
             metrics.records.labels(fate).inc(count)
         for (kind, revision), count in self.facts.items():
             metrics.facts.labels(kind, str(revision)).inc(count)
-        for reason, count in self.reasons.items():
+        for reason, (count, offset, explanation) in self.letters.items():
             metrics.dead_letters.labels(reason).inc(count)
+            logger.warning(
+                "dead letters",
+                reason=reason,
+                count=count,
+                partition=partition,
+                first_offset=offset,
+                explanation=explanation,
+            )
         metrics.negative_durations.inc(self.negative)
         metrics.produced_bytes.inc(produced_bytes)
 

@@ -17,6 +17,7 @@ from contracts.errors import Unavailable
 from processors.flood import Flood
 from processors.intake import BadRecord, RawRecord
 from processors.pipeline import PartitionState, remember
+from processors.transport.kafka_log import kafka_logger
 from processors.window import Window
 
 #: Longest silence of the brokers while reading back, seconds.
@@ -57,7 +58,8 @@ def kafka_reader(config: Mapping[str, Any]) -> Reader:
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
-            }
+            },
+            logger=kafka_logger(),
         )
         try:
             yield from _read(client, topic, partition, start, end)

@@ -25,6 +25,7 @@ from faust.transport import consumer as base
 from faust.types import TP, ConsumerMessage
 from mode import get_logger
 
+from processors.transport.kafka_log import kafka_logger
 from processors.transport.ledger import Batch, Lease, Ledger, OffsetWentBack
 from processors.transport.poller import Chunk, Client, Leases, Policy, Poller
 
@@ -86,7 +87,7 @@ class Consumer(base.Consumer):
 
     def _make_client(self, on_error: Callable[[confluent_kafka.KafkaError], None]) -> Client:
         client: Client = confluent_kafka.Consumer(
-            {**self.batch_transport.consumer_config(), "error_cb": on_error}, logger=logger
+            {**self.batch_transport.consumer_config(), "error_cb": on_error}, logger=kafka_logger()
         )
         return client
 

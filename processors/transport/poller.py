@@ -26,6 +26,7 @@ from confluent_kafka import TopicPartition
 from faust.types import TP
 
 from processors.transport.exits import EXIT_STALLED
+from processors.transport.kafka_log import kafka_logger
 from processors.transport.ledger import Lease
 
 logger = logging.getLogger(__name__)
@@ -275,7 +276,7 @@ class Poller(threading.Thread):
         if error.code() == confluent_kafka.KafkaError._ALL_BROKERS_DOWN:
             self._brokers_down = True
             self._owner.brokers(error.str())
-        logger.warning("consumer: %s", error)
+        kafka_logger().warning("consumer: %s", error)
 
     def _brokers_answer(self) -> None:
         if self._brokers_down:

@@ -16,6 +16,7 @@ from faust.types import TP, RecordMetadata
 from mode import get_logger
 
 from processors.transport.exits import EXIT_DELIVERY_FAILED
+from processors.transport.kafka_log import kafka_logger
 
 if TYPE_CHECKING:
     from processors.transport.transport import Transport
@@ -122,7 +123,7 @@ class Producer(base.Producer):
 
     async def on_start(self) -> None:
         await super().on_start()
-        self.client = confluent_kafka.Producer(self.batch_transport.producer_config(), logger=logger)
+        self.client = confluent_kafka.Producer(self.batch_transport.producer_config(), logger=kafka_logger())
 
     async def on_stop(self) -> None:
         await super().on_stop()

@@ -216,8 +216,10 @@ def test_the_broker_may_die(kafka: Broker, workers: Workers) -> None:
     raw.send(events[:500])
     wait_for("some output", lambda: sum(workers.ends(workers.kafka.topics.enriched).values()) > 0)
     kafka.kill()
-    wait_for("the worker to see it", lambda: not ready(worker))
-    kafka.start()
+    try:
+        wait_for("the worker to see it", lambda: not ready(worker))
+    finally:
+        kafka.start()
     raw.send(events[500:])
     workers.wait_until_done()
     check(workers)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from chaukas.spec.common.v1 import events_pb2 as pb
 from google.protobuf import struct_pb2
 
+from contracts.dead_letters import Reason
 from contracts.v1 import enrichment_pb2, facts_pb2
+from processors import pipeline
+from processors.intake import BadRecord
 from processors.pipeline import Output, PartitionState, process
 from processors.window import Window
 from tests.support.events import START_NS, event
@@ -396,3 +400,47 @@ def test_long_text_is_cut_in_facts_and_whole_in_the_event() -> None:
     output = story.tell(given)
     assert output.handoffs[0].reason == "é" * 8192
     assert pb.Event.FromString(output.enriched.value).agent_handoff.reason == "é" * 100_000
+
+
+# ---------------------------------------------------------------- defects of ours
+
+
+@pytest.mark.parametrize("step", ["pair", "handoffs", "mcp_calls", "enrich", "mark"])
+def test_a_step_that_fails_costs_one_record_and_a_rebuild_agrees(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = getattr(pipeline, step)
+
+    def fails_on_poison(*args: Any) -> Any:
+        if any(str(getattr(argument, "event_id", "")).startswith("poison") for argument in args):
+            raise ValueError("holds content")
+        return real(*args)
+
+    monkeypatch.setattr(pipeline, step, fails_on_poison)
+    records = [
+        raw_record(start(), 1),
+        raw_record(end(event_id="poison1"), 2),
+        raw_record(start(span="y"), 3),
+        raw_record(end(), 4),
+        raw_record(end(event_id="poison2"), 5),
+    ]
+    story, rebuilt = PartitionState(Window(W)), PartitionState(Window(W))
+    for record in records:
+        if b"poison" in (record.value or b""):
+            with pytest.raises(BadRecord, match=r"^ValueError at test_rules\.py:\d+$") as caught:
+                process(story, record)
+            assert caught.value.reason is Reason.STEP_FAILED
+            with suppress(BadRecord):
+                pipeline.remember(rebuilt, record, ids_only=False)
+        else:
+            process(story, record)
+            pipeline.remember(rebuilt, record, ids_only=False)
+    last = raw_record(end(span="y"), 6)
+    assert process(story, last).enriched.value == process(rebuilt, last).enriched.value
+
+
+def test_running_out_of_memory_is_not_the_records_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(pipeline, "pair", no_memory)
+    with pytest.raises(MemoryError):
+        Story().tell(start())
