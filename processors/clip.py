@@ -6,6 +6,8 @@ keep every derived record below its topic's limit.
 
 from __future__ import annotations
 
+from sys import intern
+
 #: Names and addresses (agents, servers, operations, models, tools), characters.
 NAME_CHARS = 1024
 #: Text for people (reasons, error messages), characters.
@@ -13,8 +15,8 @@ TEXT_CHARS = 8192
 
 
 def clip_name(text: str) -> str:
-    """At most :data:`NAME_CHARS` characters of `text`."""
-    return text if len(text) <= NAME_CHARS else text[:NAME_CHARS]
+    """At most :data:`NAME_CHARS` characters of `text`, interned: the same names come again and again."""
+    return intern(text if len(text) <= NAME_CHARS else text[:NAME_CHARS])
 
 
 def clip_text(text: str) -> str:

@@ -6,6 +6,7 @@ Identity comes from the record's headers, which the gateway wrote after its chec
 from __future__ import annotations
 
 from hashlib import sha256
+from sys import intern
 from typing import Any
 
 from chaukas.spec.common.v1 import events_pb2
@@ -92,12 +93,13 @@ class Incoming:
         self.offset = record.offset
         #: The parsed ``chaukas.spec.common.v1.Event``.
         self.event = event
-        self.tenant_id = headers.tenant_id
-        self.project_id = headers.project_id
+        # Interned: the window keeps them once for each of many events.
+        self.tenant_id = intern(headers.tenant_id)
+        self.project_id = intern(headers.project_id)
         self.event_id = headers.event_id
         self.received_at_ns = headers.received_at_ns
         self.has_enrichment_header = headers.enrichment is not None
-        self.session_id: str = event.session_id
+        self.session_id: str = intern(event.session_id)
         self.span_id: str = event.span_id
         self.type: int = event.type
         #: Event.timestamp in Unix nanoseconds; None when the client gave none (or one that protobuf forbids).

@@ -20,40 +20,54 @@ from typing import Generic, TypeVar
 
 from processors.intake import Incoming
 
+#: 128 bits of a sha-256: nobody finds two contents with the same.
+_DIGEST_BYTES = 16
+_DIGEST_BITS = 8 * _DIGEST_BYTES
+_DIGEST_MASK = (1 << _DIGEST_BITS) - 1
+
+_GENERATIONS = 4
+
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """The latest value per key, kept for at least `window` and at most 2 x `window` offsets after it was put.
+    """The latest value per key, kept for at least `window` offsets after it was put, and for a third of that more at most.
 
-    Two generations of dictionaries: constant time, no queue beside the dictionary, no scan to forget.
+    A few generations of dictionaries, the oldest dropped whole: no queue beside the dictionary, no scan to forget.
     """
 
-    __slots__ = ("_old", "_turn_at", "_window", "_young")
+    __slots__ = ("_generations", "_step", "_turn_at", "_young")
 
     def __init__(self, window: int) -> None:
-        self._window = window
+        #: Offsets a generation takes; the others together cover the window whenever the oldest is dropped.
+        self._step = -(-window // (_GENERATIONS - 1))
         self._young: dict[K, V] = {}
-        self._old: dict[K, V] = {}
+        #: Youngest first.
+        self._generations: list[dict[K, V]] = [self._young]
         self._turn_at = -1
 
     def advance(self, offset: int) -> None:
         """Call with each record's offset, before anything is put for it."""
-        if offset >= self._turn_at:
-            if self._turn_at >= 0:
-                self._old, self._young = self._young, {}
-            self._turn_at = offset + self._window
+        if offset < self._turn_at:
+            return
+        if self._turn_at >= 0:
+            self._young = {}
+            self._generations = [self._young, *self._generations[: _GENERATIONS - 1]]
+        self._turn_at = offset + self._step
 
     def get(self, key: K) -> V | None:
-        value = self._young.get(key)
-        return value if value is not None else self._old.get(key)
+        for generation in self._generations:
+            value = generation.get(key)
+            if value is not None:
+                return value
+        return None
 
     def put(self, key: K, value: V) -> None:
         self._young[key] = value
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return sum(map(len, self._generations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +79,6 @@ class Window:
     def oldest(self, offset: int) -> int:
         """The smallest offset the record at `offset` may be related to."""
         return offset - self.offsets
-
-
-@dataclass(slots=True)
-class Copy:
-    """What level 1 remembers of the latest copy of an event id."""
-
-    offset: int
-    canonical_sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +96,22 @@ class Ids:
 
     def __init__(self, window: Window) -> None:
         self.window = window
-        self.copies: Recent[tuple[str, str], Copy] = Recent(window.offsets)
+        #: By tenant and event id: the latest copy's offset and the first half of its canonical sha-256, in one integer
+        #: (most of the window's memory is here, and an object for each would be twice as large).
+        self.copies: Recent[str, int] = Recent(window.offsets)
 
 
 def mark(state: Ids, event: Incoming) -> Mark | None:
     """Level 1: the mark when this record is a copy of one within the window. Either way it is the latest copy now."""
     copies = state.copies
     copies.advance(event.offset)
-    key = (event.tenant_id, event.event_id)
+    key = f"{len(event.tenant_id)}:{event.tenant_id}{event.event_id}"
+    digest = int.from_bytes(event.canonical_sha256[:_DIGEST_BYTES])
     earlier = copies.get(key)
-    copies.put(key, Copy(event.offset, event.canonical_sha256))
-    if earlier is None or earlier.offset < state.window.oldest(event.offset):
+    copies.put(key, event.offset << _DIGEST_BITS | digest)
+    if earlier is None:
         return None
-    if earlier.canonical_sha256 == event.canonical_sha256:
-        return Mark(resend_of=earlier.offset)
-    return Mark(conflicts_with=earlier.offset)
+    offset = earlier >> _DIGEST_BITS
+    if offset < state.window.oldest(event.offset):
+        return None
+    return Mark(resend_of=offset) if earlier & _DIGEST_MASK == digest else Mark(conflicts_with=offset)
