@@ -82,9 +82,9 @@ def transport_options(settings: ProcessorsSettings, kafka: KafkaSettings) -> Opt
     """Where the brokers are, and the bounds."""
     return Options(
         consumer={
-            **kafka.client_config(),
             # How long an idle fetch waits at the broker; it answers at once when there is something.
             "fetch.wait.max.ms": 500,
+            **kafka.client_config(),
         },
         producer=producer_config(
             kafka,

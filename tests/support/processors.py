@@ -8,10 +8,10 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -21,6 +21,8 @@ from runtime.kafka import durable_producer, producer_config
 from runtime.settings import KafkaSettings
 from tests.support.raw_records import raw_headers, raw_key
 from tests.support.waiting import wait_for
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -114,20 +116,18 @@ class Workers:
         """The end offset of each partition."""
         client = self._client()
 
-        def probe() -> dict[int, int] | None:
-            try:
-                numbers = client.list_topics(topic, timeout=20).topics[topic].partitions
-                return {n: client.get_watermark_offsets(TopicPartition(topic, n), timeout=20)[1] for n in numbers}
-            except KafkaException:
-                return None  # a new topic, or a broker that was just restarted: its leaders are not known yet
+        def ask() -> dict[int, int]:
+            numbers = client.list_topics(topic, timeout=20).topics[topic].partitions
+            return {n: client.get_watermark_offsets(TopicPartition(topic, n), timeout=20)[1] for n in numbers}
 
-        return wait_for("the topic's ends", probe) or {}
+        return _answer(ask)
 
     def lag(self) -> int:
         """Raw records the group has not committed."""
         topic = self.kafka.topics.raw
         ends = self.ends(topic)
-        answers = self._client().committed([TopicPartition(topic, number) for number in ends], timeout=20)
+        partitions = [TopicPartition(topic, number) for number in ends]
+        answers = _answer(lambda: self._client().committed(partitions, timeout=20))
         return sum(end - max(0, answer.offset) for end, answer in zip(ends.values(), answers, strict=True))
 
     def wait_until_done(self, seconds: float = 90) -> None:
@@ -158,6 +158,18 @@ class Workers:
                     left.pop(number, None)
         client.unassign()
         return sorted(found, key=lambda record: (record.partition, record.offset))
+
+
+def _answer(ask: Callable[[], T]) -> T:
+    """The broker's answer; a new topic or a broker that has just started has no leader or coordinator at first."""
+
+    def probe() -> list[T]:
+        try:
+            return [ask()]
+        except KafkaException:
+            return []
+
+    return wait_for("an answer from Kafka", probe)[0]
 
 
 class RawTopic:
