@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import confluent_kafka
-from faust.transport import consumer as base
 from faust.types import TP, ConsumerMessage
 from mode import get_logger
 
+from processors.transport.interface import FaustInterface
 from processors.transport.kafka_log import kafka_logger
 from processors.transport.ledger import Batch, Lease, Ledger, OffsetWentBack
 from processors.transport.poller import Chunk, Client, Leases, Policy, Poller
@@ -43,7 +43,7 @@ class StopWorker(Exception):
     """Raised (or passed to ``Batch.failed``) by an agent: do not acknowledge, do not try again, stop the worker."""
 
 
-class Consumer(base.Consumer):
+class Consumer(FaustInterface):
     """See the module."""
 
     logger = logger
@@ -347,64 +347,3 @@ class Consumer(base.Consumer):
     def _commit_failed(self) -> None:
         self.ledger.commit_failures += 1
         self._commit_failing_since = self._commit_failing_since or time.monotonic()
-
-    # ---------------------------------------------------------------- the rest of Faust's consumer interface
-
-    def assignment(self) -> set[TP]:
-        return set(self.ledger.leases)
-
-    def highwater(self, tp: TP) -> int:
-        lease = self.ledger.leases.get(tp)
-        return lease.high_watermark or 0 if lease is not None else 0
-
-    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        return {tp: (await self._watermarks(tp))[0] for tp in partitions}
-
-    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        return {tp: (await self._watermarks(tp))[1] for tp in partitions}
-
-    async def _watermarks(self, tp: TP) -> tuple[int, int]:
-        assert self._poller is not None
-        client, partition = self._poller.client, confluent_kafka.TopicPartition(tp.topic, tp.partition)
-        watermarks: tuple[int, int] = await self._poller.submit(lambda: client.get_watermark_offsets(partition, 10.0))
-        return watermarks
-
-    async def position(self, tp: TP) -> int | None:
-        lease = self.ledger.leases.get(tp)
-        return lease.next_fetch if lease is not None and lease.next_fetch >= 0 else None
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        return {tp: lease.committed for tp, lease in self.ledger.leases.items() if lease.committed is not None}
-
-    async def _seek(self, partition: TP, offset: int) -> None:
-        """Forget everything in flight of `partition` and read on from `offset`."""
-        assert self._poller is not None
-        poller = self._poller
-        self.ledger.begin([partition])
-        leases = dict(self.ledger.leases)
-
-        def command() -> None:
-            poller.client.seek(confluent_kafka.TopicPartition(partition.topic, partition.partition, offset))
-            poller.set_leases(leases)
-
-        await poller.submit(command)
-
-    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        for tp, offset in partitions.items():
-            await self._seek(tp, offset)
-
-    async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
-        """Topics are created by the stack (``runtime.kafka.ensure_topics``), never by a worker."""
-        self.log.debug("not creating %s: topics are not the worker's business", topic)
-
-    def topic_partitions(self, topic: str) -> int | None:
-        return None
-
-    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
-        return partition
-
-    def _new_topicpartition(self, topic: str, partition: int) -> TP:
-        return TP(topic, partition)
-
-    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
-        raise NotImplementedError("batches come from the poller, see _drain_messages")
