@@ -15,8 +15,8 @@ from contracts import headers as h
 from contracts.dead_letters import Reason, SourceRecord
 from contracts.v1 import dead_letter_pb2, facts_pb2
 from contracts.v1.enrichment_pb2 import Enrichment
+from sink.event_rows import SHA256, TIME, parse_event
 from sink.route import BadRecord, Enriched
-from sink.rows import SHA256, TIME, parse_event
 from sink.times import clamp_ns, timestamp_ns
 
 Row = dict[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sink.rows import SHA256, TIME
+from sink.event_rows import SHA256, TIME
 from sink.settlement import CORRECTION, Loss
 
 #: Beats every revision of a hand-off (its version is twice its revision).

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 NANOS = 1_000_000_000
 #: What DateTime64(9) holds: 1900-01-01 to 2262-04-11. One value outside would fail a whole insert.
 MIN_NS = -2_208_988_800 * NANOS
@@ -44,3 +47,13 @@ class Buckets:
             date = datetime.fromtimestamp(day * 86_400, UTC)
             month = self._months[day] = date.year * 100 + date.month
         return month
+
+
+def buckets(ts_ns: npt.NDArray[np.int64], received_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+    """:meth:`Buckets.bucket` of many at once."""
+    # Neither sum can leave int64: times are clamped to MIN_NS..MAX_NS and receipt is not negative.
+    late = np.minimum(received_ns, MAX_NS - OVERFLOW_NS) + OVERFLOW_NS
+    near = (ts_ns >= received_ns - OVERFLOW_NS) & (ts_ns <= late)
+    months = ts_ns.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
+    numbers = (1970 + months // 12) * 100 + months % 12 + 1
+    return np.where(near, numbers, OVERFLOW_BUCKET).astype(np.uint32)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.dead_letters import Reason
+from sink.event_rows import SCHEMA
 from sink.route import Enriched, enriched
-from sink.rows import CHUNK, SCHEMA, map_events
+from sink.rows import CHUNK, map_events
 from sink.search_text import STRUCT_TEXT_MAX_BYTES, struct_text
 from sink.times import MAX_NS, MIN_NS
 from tests.support.any_message import any_message

@@ -1,0 +1,91 @@
+"""What a row of ``events`` is, whoever maps it, and what mapping a batch gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from chaukas.spec.common.v1.events_pb2 import Event
+from google.protobuf.message import DecodeError
+
+from contracts.dead_letters import Reason
+from sink.route import BadRecord, Enriched
+
+TIME = pa.timestamp("ns", "UTC")
+SHA256 = pa.binary(32)
+
+_TEXT = [
+    "tenant_id",
+    "project_id",
+    "event_id",
+    "session_id",
+    "span_id",
+    "parent_span_id",
+    "trace_id",
+    "agent_id",
+    "agent_name",
+    "mcp_server",
+    "mcp_operation",
+    "tool_name",
+    "function_name",
+    "model_provider",
+    "model",
+    "error_code",
+    "error_message",
+    "policy_id",
+    "policy_outcome",
+    "datasource",
+    "search_text",
+    "batch_id",
+    "traceparent",
+]
+_NUMBERS = [
+    "type",
+    "severity",
+    "status",
+    "effective_status",
+    "author",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+]
+#: What an insert into `events` carries; the engine computes the hashes, the version and ingested_at.
+SCHEMA = pa.schema(
+    [(name, pa.string()) for name in _TEXT]
+    + [(name, pa.int32()) for name in _NUMBERS]
+    + [
+        ("bucket", pa.uint32()),
+        ("ts", TIME),
+        ("tags", pa.list_(pa.string())),
+        ("cost_usd", pa.float64()),
+        ("duration_ms", pa.float64()),
+        ("raw", pa.binary()),
+        ("received_at", TIME),
+        ("raw_partition", pa.uint32()),
+        ("raw_offset", pa.uint64()),
+        ("content_sha256", SHA256),
+        ("canonical_sha256", SHA256),
+    ]
+)
+
+
+@dataclass(slots=True)
+class Mapped:
+    """Rows, and the records that cannot be rows."""
+
+    table: pa.Table
+    #: The records behind the table's rows, in its order.
+    rows: list[Enriched]
+    bad: list[tuple[Enriched, BadRecord]] = field(default_factory=list)
+
+
+def parse_event(record: Enriched) -> Any:
+    """The event in `record`. Raises :class:`BadRecord` when it does not parse, or is not the one the headers name."""
+    try:
+        event = Event.FromString(record.value)
+    except DecodeError:
+        raise BadRecord(Reason.UNPARSEABLE, "the value is no Event") from None
+    if event.event_id != record.headers.event_id or event.tenant_id != record.headers.tenant_id:
+        raise BadRecord(Reason.FOREIGN_RECORD, "header event_id or tenant_id: not those of the value")
+    return event

@@ -1,0 +1,213 @@
+"""From enriched records to rows of ``events`` by protobuf's own parser: the plain way. Pure.
+
+What :mod:`sink.rows` is tested against, and what it falls back to. Column lists in chunks that stay in the processor's cache:
+three times cheaper than a dict per row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from sink.event_rows import SCHEMA, Mapped, parse_event
+from sink.route import BadRecord, Enriched
+from sink.search_text import struct_text
+from sink.times import Buckets, timestamp_ns
+
+#: Parsed messages alive at once; beyond, they fall out of the cache and parsing costs three times as much.
+CHUNK = 500
+
+#: Columns most rows leave empty.
+_SPARSE = [
+    "mcp_server",
+    "mcp_operation",
+    "tool_name",
+    "function_name",
+    "model_provider",
+    "model",
+    "error_code",
+    "error_message",
+    "policy_id",
+    "policy_outcome",
+    "datasource",
+]
+
+Columns = dict[str, list[Any]]
+
+
+def map_parsed(records: Sequence[Enriched]) -> Mapped:
+    """Rows for all records that have one. Never raises for a bad record: it comes back in ``bad``."""
+    columns: Columns = {name: [] for name in SCHEMA.names}
+    buckets = Buckets()
+    rows: list[Enriched] = []
+    bad: list[tuple[Enriched, BadRecord]] = []
+    for start in range(0, len(records), CHUNK):
+        pairs: list[tuple[Enriched, Any]] = []
+        for record in records[start : start + CHUNK]:
+            try:
+                pairs.append((record, parse_event(record)))
+            except BadRecord as error:
+                bad.append((record, error))
+        rows += [record for record, _ in pairs]
+        _plain(columns, pairs, buckets)
+        _content(columns, pairs)
+    arrays = [pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names]
+    return Mapped(pa.Table.from_arrays(arrays, schema=SCHEMA), rows, bad)
+
+
+def _plain(columns: Columns, pairs: Sequence[tuple[Enriched, Any]], buckets: Buckets) -> None:
+    """Append the columns that every event has: from headers, enrichment and the event's own fields."""
+    records = [record for record, _ in pairs]
+    events = [event for _, event in pairs]
+    headers = [record.headers for record in records]
+    enrichments = [record.enrichment for record in records]
+    columns["tenant_id"] += [header.tenant_id for header in headers]
+    columns["project_id"] += [header.project_id for header in headers]
+    columns["event_id"] += [header.event_id for header in headers]
+    columns["batch_id"] += [header.batch_id or "" for header in headers]
+    columns["traceparent"] += [header.traceparent or "" for header in headers]
+    received = [header.received_at_ns for header in headers]
+    times = [timestamp_ns(event, "timestamp", ns) for event, ns in zip(events, received, strict=True)]
+    columns["received_at"] += received
+    columns["ts"] += times
+    columns["bucket"] += [buckets.bucket(ts, ns) for ts, ns in zip(times, received, strict=True)]
+    columns["session_id"] += [event.session_id for event in events]
+    columns["span_id"] += [event.span_id for event in events]
+    columns["parent_span_id"] += [event.parent_span_id for event in events]
+    columns["trace_id"] += [event.trace_id for event in events]
+    columns["type"] += [event.type for event in events]
+    columns["severity"] += [event.severity for event in events]
+    columns["status"] += [event.status for event in events]
+    columns["author"] += [event.author for event in events]
+    columns["agent_id"] += [event.agent_id for event in events]
+    columns["agent_name"] += [event.agent_name for event in events]
+    columns["tags"] += [event.tags[:] for event in events]
+    columns["raw"] += [record.value for record in records]
+    columns["effective_status"] += [found.effective_status for found in enrichments]
+    columns["duration_ms"] += [found.duration_ms if found.HasField("duration_ms") else None for found in enrichments]
+    columns["cost_usd"] += [cost_usd(event, found) for event, found in zip(events, enrichments, strict=True)]
+    columns["raw_partition"] += [found.raw.partition for found in enrichments]
+    columns["raw_offset"] += [found.raw.offset for found in enrichments]
+    columns["content_sha256"] += [found.content_sha256 for found in enrichments]
+    columns["canonical_sha256"] += [found.canonical_sha256 for found in enrichments]
+
+
+def cost_usd(event: Any, enrichment: Any) -> float | None:
+    """The client's own total, else what the processors computed; None when neither knows, or it is not in US dollars."""
+    if event.HasField("cost"):
+        cost = event.cost
+        if cost.total_cost and cost.currency.upper() in ("", "USD"):
+            return float(cost.total_cost) if math.isfinite(cost.total_cost) else None
+    return float(enrichment.cost_usd) if enrichment.HasField("cost_usd") else None
+
+
+def _content(columns: Columns, pairs: Sequence[tuple[Enriched, Any]]) -> None:
+    """Append the columns that depend on which content an event carries."""
+    first = len(columns["search_text"])
+    for name in _SPARSE:
+        columns[name] += [""] * len(pairs)
+    for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
+        columns[name] += [0] * len(pairs)
+    texts = columns["search_text"]
+    for row, (record, event) in enumerate(pairs, first):
+        words = [event.agent_name]
+        kind = event.WhichOneof("content")
+        fill = _CONTENT.get(kind)
+        if fill is not None:
+            fill(getattr(event, kind), columns, row, words)
+        if record.enrichment.HasField("recovered"):
+            _recovered(record.enrichment.recovered, columns, row)
+        texts.append(" ".join(filter(None, words)))
+
+
+def _message(content: Any, columns: Columns, row: int, words: list[str]) -> None:
+    words.append(content.text)
+    if content.HasField("metadata"):
+        words.append(struct_text(content.metadata))
+
+
+def _tool_call(content: Any, columns: Columns, row: int, words: list[str]) -> None:
+    columns["tool_name"][row] = name = content.name
+    columns["function_name"][row] = function = content.function_name
+    words += (name, function)
+    if content.HasField("arguments"):
+        words.append(struct_text(content.arguments))
+
+
+def _tool_response(content: Any, columns: Columns, row: int, words: list[str]) -> None:
+    columns["error_message"][row] = message = content.error_message
+    words.append(message)
+    if content.HasField("output"):
+        words.append(struct_text(content.output))
+
+
+def _llm_invocation(content: Any, columns: Columns, row: int, words: list[str]) -> None:
+    columns["model_provider"][row] = content.provider
+    columns["model"][row] = content.model
+    columns["prompt_tokens"][row] = content.prompt_tokens
+    columns["completion_tokens"][row] = content.completion_tokens
+    columns["total_tokens"][row] = content.total_tokens
+    words.append(struct_text(content.request, content.response))
+
+
+def _policy(content: Any, columns: Columns, row: int, words: list[str]) -> None:
+    columns["policy_id"][row] = content.policy_id
+    columns["policy_outcome"][row] = content.outcome
+    words.append(content.rationale)
+
+
+def _data_access(content: Any, columns: Columns, row: int, words: list[str]) -> None:
+    columns["datasource"][row] = content.datasource
+
+
+def _state_update(content: Any, columns: Columns, row: int, words: list[str]) -> None:
+    words.append(struct_text(content))
+
+
+def _error(content: Any, columns: Columns, row: int, words: list[str]) -> None:
+    columns["error_message"][row] = message = content.error_message
+    columns["error_code"][row] = content.error_code
+    words.append(message)
+
+
+def _agent_handoff(content: Any, columns: Columns, row: int, words: list[str]) -> None:
+    words.append(content.reason)
+    if content.HasField("handoff_data"):
+        words.append(struct_text(content.handoff_data))
+
+
+def _mcp_call(content: Any, columns: Columns, row: int, words: list[str]) -> None:
+    columns["mcp_server"][row] = server = content.server_name
+    columns["mcp_operation"][row] = operation = content.operation
+    words += (server, operation, struct_text(content.request, content.response))
+
+
+_CONTENT: dict[str | None, Callable[[Any, Columns, int, list[str]], None]] = {
+    "message": _message,
+    "tool_call": _tool_call,
+    "tool_response": _tool_response,
+    "llm_invocation": _llm_invocation,
+    "policy": _policy,
+    "data_access": _data_access,
+    "state_update": _state_update,
+    "error": _error,
+    "agent_handoff": _agent_handoff,
+    "mcp_call": _mcp_call,
+}
+
+
+def _recovered(recovered: Any, columns: Columns, row: int) -> None:
+    """What a failed END lost because ``error`` evicted its content; the event's own values stay."""
+    for column, value in (
+        ("mcp_server", recovered.mcp_server_name),
+        ("mcp_operation", recovered.mcp_operation),
+        ("model_provider", recovered.model_provider),
+        ("model", recovered.model),
+        ("tool_name", recovered.tool_name),
+        ("function_name", recovered.function_name),
+    ):
+        if value and not columns[column][row]:
+            columns[column][row] = value
