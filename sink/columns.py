@@ -53,6 +53,7 @@ def wire_columns(values: list[bytes]) -> WireColumns:
     odd |= too_long
     columns = {name: batch.column(name) for name in PLAIN}
     columns |= _content(arms)
+    columns |= _retry(parts(batch.column("retry")))
     columns["search_text"] = text
     has_cost = batch.column("cost").is_valid()
     total = cost["total_cost"]
@@ -90,7 +91,7 @@ def _arms_present(batch: pa.RecordBatch) -> npt.NDArray[np.int8]:
 
 def _content(arms: dict[str, dict[str, pa.Array]]) -> dict[str, pa.Array]:
     tool, model, mcp = arms["tool_call"], arms["llm_invocation"], arms["mcp_call"]
-    policy, error = arms["policy"], arms["error"]
+    policy, error, access, response = arms["policy"], arms["error"], arms["data_access"], arms["tool_response"]
     return {
         "mcp_server": pc.fill_null(mcp["server_name"], _EMPTY),
         "mcp_operation": pc.fill_null(mcp["operation"], _EMPTY),
@@ -102,11 +103,46 @@ def _content(arms: dict[str, dict[str, pa.Array]]) -> dict[str, pa.Array]:
         "completion_tokens": pc.fill_null(model["completion_tokens"], _ZERO),
         "total_tokens": pc.fill_null(model["total_tokens"], _ZERO),
         "error_code": pc.fill_null(error["error_code"], _EMPTY),
-        "error_message": pc.coalesce(error["error_message"], arms["tool_response"]["error_message"], _EMPTY),
+        "error_message": pc.coalesce(error["error_message"], response["error_message"], _EMPTY),
         "policy_id": pc.fill_null(policy["policy_id"], _EMPTY),
         "policy_outcome": pc.fill_null(policy["outcome"], _EMPTY),
-        "datasource": pc.fill_null(arms["data_access"]["datasource"], _EMPTY),
+        "policy_rule_ids": _list(policy["rule_ids"]),
+        "policy_rationale": pc.fill_null(policy["rationale"], _EMPTY),
+        "datasource": pc.fill_null(access["datasource"], _EMPTY),
+        "document_ids": _list(access["document_ids"]),
+        "accessed_pii_categories": _list(access["pii_categories"]),
+        "http_status": pc.fill_null(response["http_status"], _ZERO),
+        "finish_reason": pc.fill_null(model["finish_reason"], _EMPTY),
+        "reported_ms": _milliseconds(
+            pc.coalesce(response["execution_time_ms"], model["duration_ms"], mcp["execution_time_ms"])
+        ),
     }
+
+
+def _retry(retry: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    return {
+        "retry_attempt": retry["attempt"],
+        "retry_strategy": pc.fill_null(retry["strategy"], _EMPTY),
+        "retry_backoff_ms": retry["backoff_ms"],
+    }
+
+
+def _list(lists: pa.ListArray) -> pa.ListArray:
+    """Empty lists for absent ones."""
+    if lists.null_count == 0:
+        return lists
+    if lists.null_count == len(lists):
+        return pa.array([[]], lists.type).take(pa.array(np.zeros(len(lists), np.int64)))
+    counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    offsets = np.zeros(len(lists) + 1, np.int32)
+    np.cumsum(counts, out=offsets[1:])
+    return pa.ListArray.from_arrays(pa.array(offsets), lists.flatten())
+
+
+def _milliseconds(values: pa.Array) -> pa.Array:
+    """Null for what no clock has measured: 0 is a field that was not set."""
+    known = pc.and_(pc.is_finite(values), pc.not_equal(values, 0.0))
+    return pc.if_else(known, values, pa.scalar(None, pa.float64()))
 
 
 def _search_text(batch: pa.RecordBatch, arms: dict[str, dict[str, pa.Array]], count: int) -> tuple[pa.Array, Any]:

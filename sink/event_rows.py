@@ -36,6 +36,9 @@ _TEXT = [
     "policy_id",
     "policy_outcome",
     "datasource",
+    "policy_rationale",
+    "finish_reason",
+    "retry_strategy",
     "search_text",
     "batch_id",
     "traceparent",
@@ -49,17 +52,22 @@ _NUMBERS = [
     "prompt_tokens",
     "completion_tokens",
     "total_tokens",
+    "http_status",
 ]
+_LISTS = ["tags", "pii_categories", "accessed_pii_categories", "document_ids", "policy_rule_ids"]
 #: What an insert into `events` carries; the engine computes the hashes, the version and ingested_at.
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in _TEXT]
     + [(name, pa.int32()) for name in _NUMBERS]
+    + [(name, pa.list_(pa.string())) for name in _LISTS]
     + [
         ("bucket", pa.uint32()),
         ("ts", TIME),
-        ("tags", pa.list_(pa.string())),
         ("cost_usd", pa.float64()),
         ("duration_ms", pa.float64()),
+        ("reported_ms", pa.float64()),
+        ("retry_attempt", pa.int32()),
+        ("retry_backoff_ms", pa.int32()),
         ("raw", pa.binary()),
         ("received_at", TIME),
         ("raw_partition", pa.uint32()),

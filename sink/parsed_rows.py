@@ -32,8 +32,11 @@ _SPARSE = [
     "error_message",
     "policy_id",
     "policy_outcome",
+    "policy_rationale",
     "datasource",
+    "finish_reason",
 ]
+_SPARSE_LISTS = ["policy_rule_ids", "document_ids", "accessed_pii_categories"]
 
 Columns = dict[str, list[Any]]
 
@@ -85,6 +88,11 @@ def _plain(columns: Columns, pairs: Sequence[tuple[Enriched, Any]], buckets: Buc
     columns["agent_id"] += [event.agent_id for event in events]
     columns["agent_name"] += [event.agent_name for event in events]
     columns["tags"] += [event.tags[:] for event in events]
+    columns["pii_categories"] += [event.pii_categories[:] for event in events]
+    retries = [event.retry if event.HasField("retry") else None for event in events]
+    columns["retry_attempt"] += [retry and retry.attempt for retry in retries]
+    columns["retry_strategy"] += [retry.strategy if retry else "" for retry in retries]
+    columns["retry_backoff_ms"] += [retry and retry.backoff_ms for retry in retries]
     columns["raw"] += [record.value for record in records]
     columns["effective_status"] += [found.effective_status for found in enrichments]
     columns["duration_ms"] += [found.duration_ms if found.HasField("duration_ms") else None for found in enrichments]
@@ -104,13 +112,21 @@ def cost_usd(event: Any, enrichment: Any) -> float | None:
     return float(enrichment.cost_usd) if enrichment.HasField("cost_usd") else None
 
 
+def _milliseconds(value: float) -> float | None:
+    """None for what no clock has measured: 0 is a field that was not set."""
+    return value if value and math.isfinite(value) else None
+
+
 def _content(columns: Columns, pairs: Sequence[tuple[Enriched, Any]]) -> None:
     """Append the columns that depend on which content an event carries."""
     first = len(columns["search_text"])
     for name in _SPARSE:
         columns[name] += [""] * len(pairs)
-    for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
+    for name in _SPARSE_LISTS:
+        columns[name] += [[]] * len(pairs)
+    for name in ("prompt_tokens", "completion_tokens", "total_tokens", "http_status"):
         columns[name] += [0] * len(pairs)
+    columns["reported_ms"] += [None] * len(pairs)
     texts = columns["search_text"]
     for row, (record, event) in enumerate(pairs, first):
         words = [event.agent_name]
@@ -139,6 +155,8 @@ def _tool_call(content: Any, columns: Columns, row: int, words: list[str]) -> No
 
 def _tool_response(content: Any, columns: Columns, row: int, words: list[str]) -> None:
     columns["error_message"][row] = message = content.error_message
+    columns["http_status"][row] = content.http_status
+    columns["reported_ms"][row] = _milliseconds(content.execution_time_ms)
     words.append(message)
     if content.HasField("output"):
         words.append(struct_text(content.output))
@@ -150,17 +168,23 @@ def _llm_invocation(content: Any, columns: Columns, row: int, words: list[str]) 
     columns["prompt_tokens"][row] = content.prompt_tokens
     columns["completion_tokens"][row] = content.completion_tokens
     columns["total_tokens"][row] = content.total_tokens
+    columns["finish_reason"][row] = content.finish_reason
+    columns["reported_ms"][row] = _milliseconds(content.duration_ms)
     words.append(struct_text(content.request, content.response))
 
 
 def _policy(content: Any, columns: Columns, row: int, words: list[str]) -> None:
     columns["policy_id"][row] = content.policy_id
     columns["policy_outcome"][row] = content.outcome
-    words.append(content.rationale)
+    columns["policy_rule_ids"][row] = content.rule_ids[:]
+    columns["policy_rationale"][row] = rationale = content.rationale
+    words.append(rationale)
 
 
 def _data_access(content: Any, columns: Columns, row: int, words: list[str]) -> None:
     columns["datasource"][row] = content.datasource
+    columns["document_ids"][row] = content.document_ids[:]
+    columns["accessed_pii_categories"][row] = content.pii_categories[:]
 
 
 def _state_update(content: Any, columns: Columns, row: int, words: list[str]) -> None:
@@ -182,6 +206,7 @@ def _agent_handoff(content: Any, columns: Columns, row: int, words: list[str]) -
 def _mcp_call(content: Any, columns: Columns, row: int, words: list[str]) -> None:
     columns["mcp_server"][row] = server = content.server_name
     columns["mcp_operation"][row] = operation = content.operation
+    columns["reported_ms"][row] = _milliseconds(content.execution_time_ms)
     words += (server, operation, struct_text(content.request, content.response))
 
 

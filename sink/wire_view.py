@@ -39,12 +39,13 @@ PLAIN = (
     "agent_id",
     "agent_name",
     "tags",
+    "pii_categories",
 )
 #: Per arm of the oneof ``content``: the fields a row needs.
 ARMS = {
     "message": ("text", "metadata"),
     "tool_call": ("name", "function_name", "arguments"),
-    "tool_response": ("error_message", "output"),
+    "tool_response": ("error_message", "output", "execution_time_ms", "http_status"),
     "llm_invocation": (
         "provider",
         "model",
@@ -53,15 +54,21 @@ ARMS = {
         "prompt_tokens",
         "completion_tokens",
         "total_tokens",
+        "duration_ms",
+        "finish_reason",
     ),
-    "policy": ("policy_id", "outcome", "rationale"),
-    "data_access": ("datasource",),
+    "policy": ("policy_id", "outcome", "rule_ids", "rationale"),
+    "data_access": ("datasource", "document_ids", "pii_categories"),
     "state_update": (),
     "error": ("error_message", "error_code"),
     "agent_handoff": ("reason", "handoff_data"),
-    "mcp_call": ("server_name", "operation", "request", "response"),
+    "mcp_call": ("server_name", "operation", "request", "response", "execution_time_ms"),
 }
-_OTHERS = {"timestamp": ("seconds", "nanos"), "cost": ("total_cost", "currency")}
+_OTHERS = {
+    "timestamp": ("seconds", "nanos"),
+    "cost": ("total_cost", "currency"),
+    "retry": ("attempt", "strategy", "backoff_ms"),
+}
 
 
 def _add(

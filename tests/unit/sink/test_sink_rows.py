@@ -48,6 +48,13 @@ def identified(made: pb.Event) -> pb.Event:
 PLAIN = "session_id span_id parent_span_id trace_id type severity status author agent_id agent_name".split()  # noqa: SIM905
 
 
+def reported(made: pb.Event) -> float | None:
+    fields = {"tool_response": "execution_time_ms", "mcp_call": "execution_time_ms", "llm_invocation": "duration_ms"}
+    kind = made.WhichOneof("content")
+    value = getattr(getattr(made, kind), fields[kind]) if kind in fields else 0.0
+    return value if value and math.isfinite(value) else None
+
+
 def expected(made: pb.Event, record: Enriched) -> dict[str, Any]:
     """The row, written down the plain way: the oracle of the tuned mapper."""
     row: dict[str, Any] = {name: getattr(made, name) for name in PLAIN}
@@ -78,6 +85,17 @@ def expected(made: pb.Event, record: Enriched) -> dict[str, Any]:
         "policy_id": of("policy", "policy_id"),
         "policy_outcome": of("policy", "outcome"),
         "datasource": of("data_access", "datasource"),
+        "policy_rule_ids": list(of("policy", "rule_ids", [])),
+        "policy_rationale": of("policy", "rationale"),
+        "document_ids": list(of("data_access", "document_ids", [])),
+        "accessed_pii_categories": list(of("data_access", "pii_categories", [])),
+        "pii_categories": list(made.pii_categories),
+        "http_status": of("tool_response", "http_status", 0),
+        "finish_reason": of("llm_invocation", "finish_reason"),
+        "retry_attempt": made.retry.attempt if made.HasField("retry") else None,
+        "retry_backoff_ms": made.retry.backoff_ms if made.HasField("retry") else None,
+        "retry_strategy": made.retry.strategy,
+        "reported_ms": reported(made),
         "raw_partition": 0,
         "content_sha256": record.enrichment.content_sha256,
         "canonical_sha256": record.enrichment.canonical_sha256,
