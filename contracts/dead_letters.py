@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from contracts import headers as h
 from contracts.v1 import dead_letter_pb2
@@ -37,9 +37,8 @@ class Reason(enum.StrEnum):
     INVALID_FACT = "invalid_fact"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
-    """A Kafka record as it was read."""
+class SourceRecord(NamedTuple):
+    """A Kafka record as it was read. A tuple, because one is made per record of every topic."""
 
     topic: str
     partition: int

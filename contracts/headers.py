@@ -8,7 +8,7 @@ through the gateway and is dead-lettered (:class:`ForeignRecord`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from contracts.errors import PermanentError
 
@@ -49,9 +49,8 @@ class ForeignRecord(PermanentError):
         self.header = header
 
 
-@dataclass(frozen=True, slots=True)
-class EventHeaders:
-    """What the gateway checked about one event, read back from its record."""
+class EventHeaders(NamedTuple):
+    """What the gateway checked about one event, read back from its record. A tuple, because one is made per event."""
 
     tenant_id: str
     project_id: str

@@ -6,7 +6,7 @@ earlier copy is known). A record without them did not come their way and is refu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -29,8 +29,7 @@ class BadRecord(PermanentError):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Enriched:
+class Enriched(NamedTuple):
     """A record of the enriched topic whose headers are in order."""
 
     source: SourceRecord
@@ -63,7 +62,7 @@ def enriched(source: SourceRecord) -> Enriched:
     except DecodeError:
         raise BadRecord(Reason.FOREIGN_RECORD, "header enrichment: not an Enrichment") from None
     raw = enrichment.raw
-    if not (0 <= raw.partition <= _MAX_PARTITION and 0 <= raw.offset <= _MAX_OFFSET) or not enrichment.HasField("raw"):
+    if not enrichment.HasField("raw") or not (0 <= raw.partition <= _MAX_PARTITION and 0 <= raw.offset <= _MAX_OFFSET):
         raise BadRecord(Reason.FOREIGN_RECORD, "header enrichment: no position in the raw topic")
     if enrichment.resend_of < 0 or enrichment.conflicts_with < 0:
         raise BadRecord(Reason.FOREIGN_RECORD, "header enrichment: no position of the earlier copy")

@@ -26,7 +26,7 @@ from sink.times import buckets
 from sink.wire_view import RefusedBatch
 
 #: Events read at once; more fall out of the cache, fewer pay for the columns.
-CHUNK = 4_000
+CHUNK = 8_000
 
 #: Column, and the field of `recovered` that fills it where the event itself says nothing.
 _RECOVERED = (

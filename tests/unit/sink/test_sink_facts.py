@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -125,8 +124,8 @@ def test_each_record_of_a_batch_finds_its_table_or_becomes_a_letter() -> None:
         enriched_record(event(event_id="e"), offset=0),
         enriched_record(event(event_id="e"), offset=1, resend_of=0),
         enriched_record(event(event_id="e"), offset=2, conflicts_with=0),
-        dataclasses.replace(enriched_record(event(event_id="x"), offset=3), value=b"\xff"),
-        dataclasses.replace(enriched_record(event(event_id="y"), offset=4, conflicts_with=0), value=b"\xff"),
+        enriched_record(event(event_id="x"), offset=3)._replace(value=b"\xff"),
+        enriched_record(event(event_id="y"), offset=4, conflicts_with=0)._replace(value=b"\xff"),
         fact_record(TOPICS.handoffs, handoff_fact(event(event_id="h"), raw=(0, 0)), offset=5),
         fact_record(TOPICS.mcp_calls, call(), offset=6),
         fact_record(TOPICS.mcp_calls, facts_pb2.McpCallFact(), offset=7),
@@ -157,10 +156,10 @@ def test_each_record_of_a_batch_finds_its_table_or_becomes_a_letter() -> None:
 
 
 def test_the_letter_of_a_record_is_the_same_every_time() -> None:
-    broken = dataclasses.replace(enriched_record(event(), offset=3), value=b"\xff")
+    broken = enriched_record(event(), offset=3)._replace(value=b"\xff")
     assert prepared(broken).letters == prepared(broken).letters
 
 
 def test_a_batch_of_bad_records_has_no_tables() -> None:
-    found = prepared(dataclasses.replace(enriched_record(event(), offset=3), value=b"\xff"))
+    found = prepared(enriched_record(event(), offset=3)._replace(value=b"\xff"))
     assert (found.tables, found.received_ns, len(found.letters)) == ([], None, 1)

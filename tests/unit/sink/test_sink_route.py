@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from contracts import headers as h
@@ -15,7 +13,7 @@ from tests.support.sink_records import RECEIVED_NS, enriched_record
 def with_header(record: SourceRecord, name: str, value: bytes | None) -> SourceRecord:
     """`record` with the header replaced, or without it."""
     kept = [pair for pair in record.headers if pair[0] != name]
-    return dataclasses.replace(record, headers=tuple(kept + ([] if value is None else [(name, value)])))
+    return record._replace(headers=tuple(kept + ([] if value is None else [(name, value)])))
 
 
 def test_the_headers_say_who_and_where() -> None:
