@@ -1,0 +1,145 @@
+"""What the processors do to each record, against protobuf's own parse and serialize of the same bytes.
+
+The stream is what a worker sees: many sessions of the SDK's shapes at once, each partition with its own window, one record
+in fifty a re-send, and events of the size the SDK sends (see `sdk_events.py`).
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from chaukas.spec.common.v1 import events_pb2 as pb
+from google.protobuf import any_pb2, struct_pb2
+
+from benchmarks.measure import Result, compare
+from benchmarks.sdk_events import fleshed_out
+from contracts.topics import Topics
+from processors import emit, extension
+from processors.enrichment import Enrichment
+from processors.intake import Headers, RawRecord
+from processors.pipeline import PartitionState, process
+from processors.window import Window
+from tests.support.events import seeded_sessions
+from tests.support.raw_records import raw_headers, raw_key
+
+PARTITIONS = 8
+#: Sessions that run at the same time.
+AT_ONCE = 200
+WINDOW = 50_000
+
+
+def stream(count: int, seed: int = 11) -> list[RawRecord]:
+    """`count` raw records of interleaved sessions, spread over the partitions by session, in order of arrival."""
+    rng = random.Random(seed)
+    waiting = [list(reversed(session)) for session in seeded_sessions(seed, count // 12, tenant="t", project="p")]
+    active = [waiting.pop() for _ in range(min(AT_ONCE, len(waiting)))]
+    offsets = [0] * PARTITIONS
+    records: list[RawRecord] = []
+    while len(records) < count:
+        place = rng.randrange(len(active))
+        event = fleshed_out(active[place].pop(), rng)
+        if not active[place]:
+            active[place] = waiting.pop()
+        key = raw_key(event)
+        partition = sum(key) % PARTITIONS
+        for _ in range(2 if rng.random() < 0.02 else 1):
+            received = event.timestamp.ToNanoseconds() + rng.randrange(1_000_000, 50_000_000)
+            headers = raw_headers(event, received)
+            value = event.SerializeToString()
+            records.append(RawRecord("raw", partition, offsets[partition], key, value, headers, received // 1_000_000))
+            offsets[partition] += 1
+    return records[:count]
+
+
+class _Sink:
+    """Where the steps' records go when nothing but the steps is measured."""
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        *,
+        timestamp_ms: int = 0,
+        headers: Headers | None = None,
+    ) -> None:
+        pass
+
+
+def all_steps(records: Sequence[RawRecord]) -> list[Enrichment]:
+    """Every record from its bytes to the bytes that are produced: steps, facts serialized, headers, size check."""
+    states = [PartitionState(Window(WINDOW)) for _ in range(PARTITIONS)]
+    topics, sink, made = Topics(), _Sink(), []
+    for record in records:
+        output = process(states[record.partition], record)
+        emit.check_size(output.enriched, record)
+        emit.emit(sink, topics, record, output)
+        made.append(output.enriched.enrichment)
+    return made
+
+
+def run() -> Iterator[Result]:
+    records = stream(20_000)
+    values = [record.value for record in records if record.value is not None]
+    parse = pb.Event.FromString
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as the worker does
+
+    def parse_and_serialize() -> None:
+        for value in values:
+            parse(value).SerializeToString()
+
+    yield compare(
+        "processors-steps",
+        "all steps: raw record to records to produce",
+        lambda: all_steps(records),
+        "parse, serialize",
+        parse_and_serialize,
+        events=len(records),
+        goal=8.0,
+    )
+
+    enrichments = all_steps(records)
+    yield compare(
+        "processors-steps",
+        "the extension, by hand",
+        lambda: [extension.encode(enrichment) for enrichment in enrichments],
+        "the extension, by the Struct API",
+        lambda: [struct_extension(enrichment) for enrichment in enrichments],
+        events=len(records),
+        goal=0.25,
+    )
+    yield compare(
+        "processors-steps",
+        "the extension, by hand",
+        lambda: [extension.encode(enrichment) for enrichment in enrichments],
+        "parse, serialize",
+        parse_and_serialize,
+        events=len(records),
+    )
+
+
+def struct_extension(enrichment: Enrichment) -> bytes:
+    """What the Struct API needs for the same bytes, of the common fields."""
+    struct = struct_pb2.Struct()
+    facts: dict[str, Any] = {
+        "received_at": extension.rfc3339(enrichment.received_at_ns),
+        "effective_status": pb.EventStatus.Name(enrichment.effective_status),
+        "content_sha256": enrichment.content_sha256.hex(),
+        "raw": {"topic": enrichment.topic, "partition": enrichment.partition, "offset": enrichment.offset},
+    }
+    for name in ("clock_skew_ms", "duration_ms", "resend_of", "cost_usd"):
+        value = getattr(enrichment, name)
+        if value is not None:
+            facts[name] = value
+    if enrichment.start_event_id:
+        facts["start_event_id"] = enrichment.start_event_id
+    struct.update({extension.KEY: facts})
+    packed = any_pb2.Any(type_url="type.googleapis.com/google.protobuf.Struct")
+    packed.value = struct.SerializeToString(deterministic=True)
+    appended: bytes = pb.Event(extensions=[packed]).SerializeToString(deterministic=True)
+    return appended
