@@ -24,11 +24,13 @@ log = get_logger(__name__)
 
 #: What makes a read with FINAL exact, whatever the server's profile says: an index may not hide the winning copy of a row
 #: whose losing copy it kept, conditions on other than key columns wait until a winner is known, and copies in different
-#: partitions meet.
+#: partitions meet. And what the statements in sql/ rely on beside.
 _EXACT = {
     "use_skip_indexes_if_final_exact_mode": 1,
     "optimize_move_to_prewhere_if_final": 0,
     "do_not_merge_across_partitions_select_final": 0,
+    # grouping() as the SQL standard has it: 1 for a column that the row's grouping set leaves out.
+    "force_grouping_standard_compatibility": 1,
 }
 #: Values that are bytes, not text.
 _BYTES: dict[str, str | dict[str, str]] = {"raw": "bytes"}
