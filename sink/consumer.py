@@ -7,12 +7,15 @@ of :meth:`SinkConsumer.turn`:
 2. If the running insert is through: commit its offsets. Only here, and in 5, is anything committed.
 3. If the open batch is due (rows, bytes or age) and no insert runs: map its rows (pure) and hand them to the writer's thread,
    which inserts them with a bounded time per insert, retries what is transient, and isolates and dead-letters what is not.
-4. If the open batch is full and the insert still runs: pause the partitions and go on polling, so that the group keeps this
-   member; resume when the writer took the batch. ClickHouse being away is no more than a long insert: nothing is dropped.
-5. On revoke: the open batch is forgotten; the running insert gets until the deadline to finish and is then committed, else
-   given up without a commit. Whoever gets the partitions reads those records again, and the engine makes them one row.
+   A flood of dead letters ends the process here, before anything of the batch is stored.
+4. If the open batch is full and the insert still runs: map it already, so that it follows at once, and open another. If that
+   is full as well: pause the partitions and go on polling, so that the group keeps this member; resume when the writer took
+   a batch. ClickHouse being away is no more than a long insert: nothing is dropped.
+5. On revoke: the open and the mapped batch are forgotten; the running insert gets until the deadline to finish and is then
+   committed, else given up without a commit. Whoever gets the partitions reads those records again, and the engine makes
+   them one row.
 
-At most two batches are in memory: the open one and the one being inserted.
+At most three batches are in memory: the open one, the mapped one and the one being inserted.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
 from sink.batch import Batch, BatchPolicy
 from sink.batch import TopicPartition as Partition
+from sink.flood import FloodGuard
 from sink.metrics import SinkMetrics
 from sink.prepare import Prepared, prepare
 from sink.writer import Abandoned, Writer
@@ -118,6 +122,7 @@ class SinkConsumer:
         readiness: Readiness,
         *,
         revoke_seconds: float,
+        flood: FloodGuard | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -132,7 +137,10 @@ class SinkConsumer:
         self._wall_ns = wall_ns
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="sink-insert")
         self._stopping = threading.Event()
+        self._flood = flood or FloodGuard()
         self._batch = Batch()
+        #: A full batch with what it leads to, waiting for the running insert.
+        self._mapped: tuple[Batch, Prepared] | None = None
         self._insert: _Insert | None = None
         self._waiting_since: float | None = None
         self._paused = False
@@ -168,8 +176,11 @@ class SinkConsumer:
         full = self._policy.is_full(self._batch)
         waiting = self._poll_or_wait(full)  # 1, 4
         self._finish_insert()  # 2
-        if self._insert is None and self._policy.is_due(self._batch, self._clock()):  # 3
-            self._start_insert()
+        if self._insert is None:  # 3
+            if self._mapped is not None or self._policy.is_due(self._batch, self._clock()):
+                self._start_insert()
+        elif self._mapped is None and self._policy.is_full(self._batch):  # 4
+            self._mapped = self._map_batch()
         elif full and waiting >= PAUSE_AFTER_SECONDS:
             self._pause()
         if self._clock() >= self._next_check:
@@ -206,9 +217,15 @@ class SinkConsumer:
             return False
         return True
 
-    def _start_insert(self) -> None:
+    def _map_batch(self) -> tuple[Batch, Prepared]:
         batch, self._batch = self._batch, Batch()
-        prepared = prepare(batch, self._topics)
+        self._waiting_since = None
+        return batch, prepare(batch, self._topics)
+
+    def _start_insert(self) -> None:
+        batch, prepared = self._mapped or self._map_batch()
+        self._mapped = None
+        self._flood.check(batch.records, prepared.letters)
         abandon = threading.Event()
         self._metrics.batch_records.observe(prepared.records)
         self._insert = _Insert(prepared, abandon, self._threads.submit(self._writer.store, prepared, abandon))
@@ -285,6 +302,10 @@ class SinkConsumer:
     def _forget(self, partitions: Sequence[TopicPartition]) -> None:
         gone = [(partition.topic, partition.partition) for partition in partitions]
         self._batch = self._batch.without(gone)
+        if self._mapped is not None:
+            left = self._mapped[0].without(gone)
+            self._mapped = (left, prepare(left, self._topics)) if left.records else None
+        self._flood.forget(gone)
         if self._insert is not None:
             self._insert.abandon.set()
         for key in gone:
@@ -334,6 +355,7 @@ def build(
     readiness: Readiness,
     *,
     revoke_seconds: float,
+    flood: FloodGuard | None = None,
     instance: str = "",
 ) -> SinkConsumer:
     """A SinkConsumer on a real Kafka client; `instance` as in :func:`consumer_config`."""
@@ -345,5 +367,7 @@ def build(
 
     config = {**consumer_config(settings, group, instance), "error_cb": on_error}
     consumer = Consumer(config, logger=logging.getLogger("kafka.consumer"))
-    loop = SinkConsumer(consumer, settings.topics, writer, policy, metrics, readiness, revoke_seconds=revoke_seconds)
+    loop = SinkConsumer(
+        consumer, settings.topics, writer, policy, metrics, readiness, revoke_seconds=revoke_seconds, flood=flood
+    )
     return loop

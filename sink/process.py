@@ -30,6 +30,7 @@ from runtime.settings.sink import SinkRole
 from sink import consumer as kafka_consumer
 from sink.batch import BatchPolicy
 from sink.consumer import SinkConsumer
+from sink.flood import FloodGuard
 from sink.letters import LetterProducer
 from sink.metrics import SinkMetrics
 from sink.migrate import migrate
@@ -143,10 +144,12 @@ class SinkProcess:
 
     def _consumer(self, store: Store) -> SinkConsumer:
         settings = self._settings
+        flood = FloodGuard(settings.accepted_until_ms)
         writer = Writer(
             arrow_insert(store.writer, settings.insert_timeout_seconds),
             LetterProducer.connect(self._kafka),
             self._metrics,
+            flood=flood,
         )
         return kafka_consumer.build(
             self._kafka,
@@ -157,6 +160,7 @@ class SinkProcess:
             self._readiness,
             # The process is given shutdown_seconds; the commit and the rest need some of it.
             revoke_seconds=settings.shutdown_seconds * 0.7,
+            flood=flood,
             # The embedded engine has one writer; it is known under one name.
             instance="embedded" if store.embedded else "",
         )

@@ -17,8 +17,10 @@ from clickhouse_connect.driver.client import Client
 
 from contracts.dead_letters import Reason
 from contracts.errors import Unavailable
+from contracts.flood import Flood
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from runtime.logs import get_logger
+from sink.flood import FloodGuard, FloodOfDeadLetters
 from sink.metrics import SinkMetrics
 from sink.prepare import Prepared, TableRows, letter
 from sink.route import BadRecord
@@ -71,7 +73,15 @@ class Backoff:
 class Writer:
     """Inserts and dead-letters; see :meth:`store`."""
 
-    def __init__(self, insert: Insert, letters: Letters, metrics: SinkMetrics, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        insert: Insert,
+        letters: Letters,
+        metrics: SinkMetrics,
+        backoff: Backoff | None = None,
+        flood: FloodGuard | None = None,
+    ) -> None:
+        self._flood = flood or FloodGuard()
         self._insert = insert
         self._letters = letters
         self._metrics = metrics
@@ -98,6 +108,7 @@ class Writer:
         """Insert; refused rows are isolated by halving and added to `letters`."""
         todo = [rows]
         attempt = 0
+        flood = Flood()
         while todo:
             if abandon.is_set():
                 raise Abandoned
@@ -113,6 +124,9 @@ class Writer:
                 elif fault is Fault.DATA:
                     refused = BadRecord(Reason.ROW_REFUSED, f"table {part.name}: {describe(error)}")
                     letters.append(letter(part.sources[0], refused))
+                    self._flood.count(flood, part.sources[0], refused.reason.value)
+                    if what := flood.problem():
+                        raise FloodOfDeadLetters(what, f"table {part.name}", flood.reasons()) from None
                     log.warning("row refused", table=part.name, error=describe(error))
                 else:
                     attempt += 1
@@ -120,6 +134,7 @@ class Writer:
                     todo.append(part)
             else:
                 attempt = 0
+                flood.good(len(part.sources))
                 self.problem = ""
                 self._metrics.rows_stored.labels(part.name).inc(len(part.sources))
 

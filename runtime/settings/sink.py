@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+from datetime import datetime
 
-from pydantic import Field, SecretStr
+from pydantic import AwareDatetime, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from runtime.settings.base import ProcessSettings
@@ -48,6 +49,10 @@ class SinkSettings(ProcessSettings):
         le=3600,
         description="Copies of an event further apart than the processors' window are settled within this time, seconds.",
     )
+    dead_letters_accepted_until: AwareDatetime | None = Field(
+        None,
+        description="RFC 3339. After a flood of dead letters stopped the sink: letters of records with an earlier Kafka time are accepted and no longer count as a flood.",
+    )
     query_timeout_seconds: float = Field(30.0, gt=0, le=600, description="Longest time of one query, seconds.")
     query_clients: int = Field(4, ge=1, le=64, description="Queries that run at once; the others wait in order.")
     query_max_rows: int = Field(
@@ -64,3 +69,9 @@ class SinkSettings(ProcessSettings):
         ge=256 * 1024**2,
         description="Memory cap of the embedded engine, bytes (a ClickHouse server has its own).",
     )
+
+    @property
+    def accepted_until_ms(self) -> int:
+        """:attr:`dead_letters_accepted_until` in Unix milliseconds; 0 when not set."""
+        until: datetime | None = self.dead_letters_accepted_until
+        return int(until.timestamp() * 1000) if until is not None else 0

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from contracts.dead_letters import Reason
-from processors.flood import RUN, SHARE_RECORDS, Flood, FloodOfDeadLetters
+from contracts.flood import RUN, SHARE_RECORDS
+from processors.flood import Flood, FloodOfDeadLetters
 from processors.intake import BadRecord, RawRecord
 
 BAD = BadRecord(Reason.UNPARSEABLE, "no Event")
@@ -44,7 +45,7 @@ def test_a_run_of_one_tenant_does_not() -> None:
 def test_a_good_record_ends_a_run() -> None:
     flood = Flood()
     for _ in range(5):
-        feed(flood, [None] * (RUN - 1) if flood._seen == 0 else [None])
+        feed(flood, [None] * (RUN - 1) if flood._counts._seen == 0 else [None])
         flood.good()
 
 
@@ -54,7 +55,7 @@ def test_more_than_one_percent_of_a_thousand_stops() -> None:
         flood.good()
         if number % 95 == 0:
             feed(flood, [None])  # 11 by the end, but fewer than a thousand records seen
-    assert flood._seen == SHARE_RECORDS
+    assert flood._counts._seen == SHARE_RECORDS
     with pytest.raises(FloodOfDeadLetters, match="of the last 1000 records"):
         feed(flood, [None])
 

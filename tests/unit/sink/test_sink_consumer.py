@@ -11,11 +11,13 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from contracts.dead_letters import SourceRecord
+from contracts.flood import RUN
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from runtime.health import Readiness
 from runtime.settings import KafkaSettings, load
 from sink.batch import BatchPolicy
 from sink.consumer import PAUSE_AFTER_SECONDS, SinkConsumer, consumer_config, subscription
+from sink.flood import FloodOfDeadLetters
 from sink.metrics import SinkMetrics
 from sink.prepare import Prepared
 from sink.writer import Abandoned
@@ -163,12 +165,15 @@ def test_a_batch_waits_for_its_age_and_is_committed_after_its_insert(loop: Loop)
     assert loop.metrics.freshness_seconds._sum.get() == 3.0
 
 
-def test_while_an_insert_runs_the_next_batch_fills_and_then_fetching_pauses(loop: Loop) -> None:
+def test_while_an_insert_runs_the_next_batch_is_mapped_and_then_fetching_pauses(loop: Loop) -> None:
     loop.poll(0, 1)
     loop.loop.turn()
     loop.poll(2, 3)
     loop.loop.turn()
+    assert loop.loop._mapped is not None, "it follows at once"
     loop.poll(4, 5)
+    loop.loop.turn()
+    loop.poll(6, 7)
     for seconds in (0.0, PAUSE_AFTER_SECONDS / 2):
         loop.now = seconds
         loop.loop.turn()
@@ -176,7 +181,7 @@ def test_while_an_insert_runs_the_next_batch_fills_and_then_fetching_pauses(loop
     loop.now = PAUSE_AFTER_SECONDS
     loop.loop.turn()
     assert loop.consumer.is_paused()
-    assert len(loop.consumer.polls) == 1, "the third batch stays with the broker"
+    assert len(loop.consumer.polls) == 1, "the fourth batch stays with the broker"
     for _ in range(5):
         loop.loop.turn()  # a long outage: polling goes on, nothing is taken
     assert len(loop.writer.begun) == 1
@@ -185,7 +190,38 @@ def test_while_an_insert_runs_the_next_batch_fills_and_then_fetching_pauses(loop
     assert not loop.consumer.is_paused()
     wait_for("the second insert", lambda: len(loop.writer.begun) == 2)
     assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}]
-    assert [source.offset for source in loop.writer.begun[1].tables[0].sources] == [2, 3]
+    loop.stored()
+    loop.loop.turn()
+    loop.loop.turn()
+    wait_for("the third insert", lambda: len(loop.writer.begun) == 3)
+    offsets = [[source.offset for source in begun.tables[0].sources] for begun in loop.writer.begun]
+    assert offsets == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_on_revoke_the_mapped_batch_keeps_the_others_records(loop: Loop) -> None:
+    loop.poll(0, 1)
+    loop.loop.turn()
+    loop.poll(2)
+    loop.poll(8, partition=1)
+    for _ in range(2):
+        loop.loop.turn()
+    assert loop.loop._mapped is not None
+    loop.stored()
+    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
+    loop.loop.turn()
+    wait_for("the insert", lambda: len(loop.writer.begun) == 2)
+    assert loop.writer.begun[1].next_offsets == {(TOPICS.enriched, 1): 9}
+
+
+def test_a_flood_of_letters_ends_the_loop_before_anything_of_the_batch_is_stored(loop: Loop) -> None:
+    loop.loop._policy = BatchPolicy(max_rows=RUN, max_bytes=1 << 20, max_age_seconds=10.0)
+    good = enriched_record(event(event_id="0"), offset=0)
+    bad = [good._replace(offset=number, headers=()) for number in range(1, RUN + 1)]
+    loop.consumer.polls.append([FakeMessage(record) for record in bad])
+    with pytest.raises(FloodOfDeadLetters, match=r"100 records in a row of test\.events\.enriched-0 up to offset 100"):
+        loop.loop.turn()
+    assert loop.writer.begun == []
+    assert loop.consumer.committed == []
 
 
 def test_on_revoke_the_running_insert_is_committed_and_the_open_batch_forgotten(loop: Loop) -> None:

@@ -13,8 +13,10 @@ from prometheus_client import CollectorRegistry
 
 from contracts.dead_letters import SourceRecord
 from contracts.errors import Unavailable
+from contracts.flood import RUN
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from sink.batch import Batch
+from sink.flood import FloodOfDeadLetters
 from sink.metrics import SinkMetrics
 from sink.prepare import Prepared, prepare
 from sink.writer import Abandoned, Backoff, Writer
@@ -106,6 +108,26 @@ def test_refused_rows_are_isolated_and_become_letters(bad: set[str]) -> None:
     assert letters.sent == sent
     assert {letter.reason for letter in sent} == {"row_refused"}
     assert "321" in sent[0].message
+
+
+def test_a_store_that_refuses_the_rows_of_several_tenants_ends_the_writer_before_a_letter_is_sent() -> None:
+    made = Batch()
+    for offset in range(RUN):
+        made.add(enriched_record(event(tenant=f"t{offset % 2}", event_id=str(offset)), offset=offset), 0.0)
+    letters = FakeLetters()
+    refusing, _ = writer(FakeStore(lambda ids: BAD_DATA), letters)
+    with pytest.raises(FloodOfDeadLetters, match="100 records in a row of table events"):
+        refusing.store(prepare(made, TOPICS), threading.Event())
+    assert letters.sent == []
+
+
+def test_refused_rows_of_one_tenant_stop_nobody_else() -> None:
+    store = FakeStore(lambda ids: BAD_DATA if ids != ["good"] else None)
+    letters = FakeLetters()
+    made, _ = writer(store, letters)
+    made.store(batch(*map(str, range(RUN + 1)), "good"), threading.Event())
+    assert store.stored == ["good"]
+    assert len(letters.sent) == RUN + 1
 
 
 def test_a_batch_too_big_for_memory_is_split_and_a_row_too_big_is_waited_for() -> None:
