@@ -38,7 +38,7 @@ class Processors:
 def build(settings: ProcessorsSettings, kafka: KafkaSettings) -> Processors:
     """Wire everything; no I/O. The app is run by ``python -m processors``, or by Faust's own worker."""
     app = BatchApp(
-        settings.group,
+        kafka.group(settings.group, "chaukas-processors"),
         options=transport_options(settings, kafka),
         broker="confluent-batch://",  # selects the transport; where the brokers are is in its options
         store="memory://",

@@ -153,7 +153,7 @@ class SinkProcess:
         )
         return kafka_consumer.build(
             self._kafka,
-            settings.group,
+            self._kafka.group(settings.group, "chaukas-sink"),
             writer,
             BatchPolicy(settings.batch_rows, settings.batch_bytes, settings.batch_age_seconds),
             self._metrics,

@@ -30,6 +30,12 @@ class KafkaSettings(BaseSettings):
     def topics(self) -> Topics:
         return Topics(self.topic_prefix)
 
+    def group(self, configured: str, default: str) -> str:
+        """The consumer group to join: the configured one, else `default`, with the topic prefix before it when that is not the
+        usual one: two stacks on one cluster must not take each other's partitions."""
+        own = "" if self.topic_prefix == DEFAULT_PREFIX else self.topic_prefix
+        return configured or f"{own}{default}"
+
     def client_config(self, environment: Mapping[str, str] | None = None) -> dict[str, str]:
         """librdkafka properties common to every client: bootstrap servers and what is passed through."""
         config = {"bootstrap.servers": self.bootstrap_servers}

@@ -14,7 +14,10 @@ from runtime.settings.base import ProcessSettings
 class ProcessorsSettings(ProcessSettings):
     model_config = SettingsConfigDict(env_prefix="PROCESSORS_")
 
-    group: str = Field("chaukas-processors", min_length=1, description="Kafka consumer group.")
+    group: str = Field(
+        "",
+        description="Kafka consumer group; empty: `chaukas-processors`, behind `KAFKA_TOPIC_PREFIX` when that is not the usual one.",
+    )
     group_instance_id: str = Field(
         "",
         description="Static membership: with a name, a restart within the session timeout moves no partition; the instance's number is appended.",

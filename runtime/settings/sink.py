@@ -26,7 +26,10 @@ class SinkSettings(ProcessSettings):
         description="`chdb:///directory` (embedded engine; `chdb:////abs/dir` for an absolute path) or `clickhouse[s]://user:password@host:port/database`.",
     )
     role: SinkRole = Field(SinkRole.ALL, description="`all`, `writer` or `query`; the embedded engine needs `all`.")
-    group: str = Field("chaukas-sink", min_length=1, description="Kafka consumer group.")
+    group: str = Field(
+        "",
+        description="Kafka consumer group; empty: `chaukas-sink`, behind `KAFKA_TOPIC_PREFIX` when that is not the usual one.",
+    )
     grpc_host: str = Field("127.0.0.1", description="Address the query server listens on.")
     grpc_port: int = Field(50052, ge=0, le=65535, description="Port of the query server.")
     http_host: str = Field("127.0.0.1", description="Address of the status page.")

@@ -53,6 +53,12 @@ def test_unknown_kafka_variables_reach_librdkafka() -> None:
     }
 
 
+def test_stacks_with_topics_of_their_own_have_groups_of_their_own() -> None:
+    assert load(KafkaSettings).group("", "chaukas-sink") == "chaukas-sink"
+    assert load(KafkaSettings, topic_prefix="two.").group("", "chaukas-sink") == "two.chaukas-sink"
+    assert load(KafkaSettings, topic_prefix="two.").group("mine", "chaukas-sink") == "mine"
+
+
 def test_no_variable_belongs_to_the_sdk_and_every_setting_is_described() -> None:
     for cls in ALL:
         for name, field in cls.model_fields.items():
