@@ -36,6 +36,7 @@ EVENT_SCHEMA = "chaukas.spec.common.v1.Event"
 HANDOFF_SCHEMA = "chaukas.gateway.v1.HandoffFact"
 MCP_CALL_SCHEMA = "chaukas.gateway.v1.McpCallFact"
 DEAD_LETTER_SCHEMA = "chaukas.gateway.v1.DeadLetter"
+_EVENT_SCHEMA = EVENT_SCHEMA.encode()
 
 #: confluent-kafka's shape: names may repeat, values may be None.
 RawHeaders = Iterable[tuple[str, bytes | None]]
@@ -63,24 +64,29 @@ class EventHeaders(NamedTuple):
     @classmethod
     def parse(cls, headers: RawHeaders | None) -> EventHeaders:
         """Read the headers; when a name repeats, the first counts. Raises :class:`ForeignRecord`."""
-        found: dict[str, bytes | None] = dict(reversed([*headers])) if headers else {}
-        received = _text(found, RECEIVED_AT_NS)
-        if not (received.isascii() and received.isdigit() and len(received) <= 19 and int(received) < 1 << 63):
+        pairs = [*headers] if headers else []
+        found: dict[str, bytes | None] = dict(pairs)
+        if len(found) != len(pairs):
+            found = dict(reversed(pairs))
+        received = found.get(RECEIVED_AT_NS)
+        if received is None:
+            raise ForeignRecord(RECEIVED_AT_NS, "missing")
+        received_at_ns = int(received) if received.isdigit() and len(received) <= 19 else -1
+        if not 0 <= received_at_ns < 1 << 63:
             raise ForeignRecord(RECEIVED_AT_NS, "not a time in Unix nanoseconds")
         tenant_id, event_id = _text(found, TENANT_ID), _text(found, EVENT_ID)
         if not tenant_id or not event_id:
             raise ForeignRecord(EVENT_ID if tenant_id else TENANT_ID, "empty")
-        schema = found.get(SCHEMA)
-        if schema != EVENT_SCHEMA.encode():
+        if found.get(SCHEMA) != _EVENT_SCHEMA:
             raise ForeignRecord(SCHEMA, f"not {EVENT_SCHEMA}")
         return cls(
-            tenant_id=tenant_id,
-            project_id=_text(found, PROJECT_ID),
-            event_id=event_id,
-            received_at_ns=int(received),
-            batch_id=_text(found, BATCH_ID) if BATCH_ID in found else None,
-            traceparent=_text(found, TRACEPARENT) if TRACEPARENT in found else None,
-            enrichment=found.get(ENRICHMENT),
+            tenant_id,
+            _text(found, PROJECT_ID),
+            event_id,
+            received_at_ns,
+            _text(found, BATCH_ID) if BATCH_ID in found else None,
+            _text(found, TRACEPARENT) if TRACEPARENT in found else None,
+            found.get(ENRICHMENT),
         )
 
 

@@ -33,8 +33,12 @@ class Sender(Protocol):
 
 def record_bytes(value: bytes, key: bytes | None, headers: Headers) -> int:
     """An upper bound of the record's size on the wire."""
-    names = sum(len(name) + len(content or "") + _HEADER_OVERHEAD_BYTES for name, content in headers)
-    return len(value) + len(key or b"") + names + _OVERHEAD_BYTES
+    size = len(value) + len(key or b"") + len(headers) * _HEADER_OVERHEAD_BYTES + _OVERHEAD_BYTES
+    for name, content in headers:
+        size += len(name)
+        if content:
+            size += len(content)
+    return size
 
 
 def check_size(enriched: Enriched, source: RawRecord) -> None:

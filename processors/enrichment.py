@@ -54,24 +54,22 @@ class Enrichment:
         self.content_sha256 = content_sha256
         self.canonical_sha256 = canonical_sha256
         self.clock_skew_ms: float | None = None
-        self.duration_ms: float | None = None
         self.start_event_id = ""
-        self.recovered: Recovered | None = None
-        self.resend_of: int | None = None
-        self.conflicts_with: int | None = None
-        self.cost_usd: float | None = None
         self.price_table = ""
+        self.duration_ms: float | None
+        self.recovered: Recovered | None
+        self.resend_of: int | None
+        self.conflicts_with: int | None
+        self.cost_usd: float | None
+        self.duration_ms = self.recovered = self.resend_of = self.conflicts_with = self.cost_usd = None
 
     def serialize(self) -> bytes:
         """``chaukas.gateway.v1.Enrichment`` on the wire, fields in order of their numbers."""
-        parts: list[bytes] = []
+        parts = [b"\x08" + varint(self.received_at_ns)] if self.received_at_ns else []
         add = parts.append
-        if self.received_at_ns:
-            add(b"\x08" + int64(self.received_at_ns))
         if self.clock_skew_ms is not None:
             add(b"\x11" + double(self.clock_skew_ms))
-        if self.effective_status:
-            add(b"\x18" + int64(self.effective_status))
+        add(_status(self.effective_status))
         if self.duration_ms is not None:
             add(b"\x21" + double(self.duration_ms))
         if self.start_event_id:
@@ -79,14 +77,13 @@ class Enrichment:
         if self.recovered is not None:
             add(b"\x32" + sized(self.recovered.SerializeToString(deterministic=True)))
         if self.resend_of is not None:
-            add(b"\x38" + int64(self.resend_of))
+            add(b"\x38" + varint(self.resend_of))
         if self.conflicts_with is not None:
-            add(b"\x40" + int64(self.conflicts_with))
-        place = _place(self.topic, self.partition)
-        if self.offset:
-            place += b"\x18" + int64(self.offset)
-        add(b"\x4a" + varint(len(place)) + place + b"\x52" + sized(self.content_sha256))
-        add(b"\x5a" + sized(self.canonical_sha256))
+            add(b"\x40" + varint(self.conflicts_with))
+        offset = varint(self.offset) if self.offset else b""
+        add(_place(self.topic, self.partition, len(offset)))
+        add(offset)
+        add(b"\x52\x20" + self.content_sha256 + b"\x5a\x20" + self.canonical_sha256)  # 32 bytes each
         if self.cost_usd is not None:
             add(b"\x61" + double(self.cost_usd))
         if self.price_table:
@@ -94,7 +91,15 @@ class Enrichment:
         return b"".join(parts)
 
 
-@lru_cache(maxsize=1024)
-def _place(topic: str, partition: int) -> bytes:
-    """The part of a SourcePosition that all records of a partition share."""
-    return facts_pb2.SourcePosition(topic=topic, partition=partition).SerializeToString()
+@lru_cache(maxsize=64)
+def _status(number: int) -> bytes:
+    return b"\x18" + int64(number) if number else b""
+
+
+@lru_cache(maxsize=4096)
+def _place(topic: str, partition: int, offset_length: int) -> bytes:
+    """The field `raw` up to its offset's varint of the given length (0: no offset, because it is 0)."""
+    place = facts_pb2.SourcePosition(topic=topic, partition=partition).SerializeToString()
+    if offset_length:
+        place += b"\x18"
+    return b"\x4a" + varint(len(place) + offset_length) + place

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
 
 from chaukas.spec.common.v1 import events_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,10 +19,9 @@ from processors.clip import clip_name, clip_text
 from processors.intake import NANOS, Incoming
 from processors.window import Recent, Window
 
-#: How a pending hand-off's target is looked up: by agent id; by name when the hand-off names no id; or by name for events
-#: without an agent id when the hand-off has both.
-_How = Literal["id", "name", "name of id"]
-_Key = tuple[_How, str, str, str, str]
+#: How a pending hand-off's target is looked up, the first part of its key: by agent id; by name when the hand-off names no
+#: id; or by name for events without an agent id when the hand-off has both.
+_ID, _NAME, _NAME_OF_ID = "i", "n", "o"
 
 
 @dataclass(slots=True)
@@ -40,23 +38,23 @@ class Pending:
 class Handoffs:
     """State of this step: pending hand-offs by target."""
 
-    __slots__ = ("pending", "window")
+    __slots__ = ("pending", "sessions", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
-        self.pending: Recent[_Key, deque[Pending]] = Recent(window.offsets)
+        self.pending: Recent[str, deque[Pending]] = Recent(window.offsets)
+        #: Ids of sessions with hand-offs, of any tenant: events of others need no look at `pending`.
+        self.sessions: Recent[str, bool] = Recent(window.offsets)
 
 
-def timestamp(time_ns: int) -> Timestamp:
-    """Unix nanoseconds as a protobuf Timestamp; unlike its own FromNanoseconds, for any year."""
-    seconds, nanos = divmod(time_ns, NANOS)
-    return Timestamp(seconds=seconds, nanos=nanos)
+def set_time(timestamp: Timestamp, time_ns: int) -> None:
+    """Set a message's Timestamp to Unix nanoseconds; unlike its own FromNanoseconds, for any year."""
+    timestamp.seconds, timestamp.nanos = divmod(time_ns, NANOS)
 
 
 def handoffs(state: Handoffs, event: Incoming) -> list[facts_pb2.HandoffFact]:
     """Facts of the hand-offs this event picks up, oldest first, and of the hand-off it is."""
-    state.pending.advance(event.offset)
-    facts = _pick_up(state, event) if event.session_id else []
+    facts = _pick_up(state, event) if event.session_id and state.sessions.get(event.session_id) else []
     if event.type == pb.EVENT_TYPE_AGENT_HANDOFF:
         fact = _handed_off(event)
         facts.append(fact)
@@ -81,21 +79,21 @@ def _handed_off(event: Incoming) -> facts_pb2.HandoffFact:
         to_agent_name=clip_name(content.to_agent_name),
         handoff_type=clip_name(content.handoff_type),
         reason=clip_text(content.reason),
-        handed_off_at=timestamp(event.time_ns),
         revision=1,
     )
+    set_time(fact.handed_off_at, event.time_ns)
     fact.source.topic, fact.source.partition, fact.source.offset = record.topic, record.partition, record.offset
     return fact
 
 
 def _remember(state: Handoffs, event: Incoming, fact: facts_pb2.HandoffFact) -> None:
     target = event.event.agent_handoff
-    scope = (event.tenant_id, event.project_id, event.session_id)
-    keys: list[_Key] = []
+    session = event.session
+    keys: list[str] = []
     if target.to_agent_id:
-        keys.append(("id", *scope, target.to_agent_id))
+        keys.append(f"{_ID}{session}{target.to_agent_id}")
     if target.to_agent_name:
-        keys.append(("name of id" if target.to_agent_id else "name", *scope, target.to_agent_name))
+        keys.append(f"{_NAME_OF_ID if target.to_agent_id else _NAME}{session}{target.to_agent_name}")
     pending = Pending(event.offset, event.time_ns, fact.SerializeToString(deterministic=True))
     oldest = state.window.oldest(event.offset)
     for key in keys:
@@ -105,24 +103,27 @@ def _remember(state: Handoffs, event: Incoming, fact: facts_pb2.HandoffFact) -> 
         while waiting and (waiting[0].offset < oldest or waiting[0].picked_up):
             waiting.popleft()
         waiting.append(pending)
-        state.pending.put(key, waiting)
+        state.pending.put(key, waiting, event.offset)
+    state.sessions.put(event.session_id, True, event.offset)
 
 
 def _pick_up(state: Handoffs, event: Incoming) -> list[facts_pb2.HandoffFact]:
     agent_id, agent_name = event.event.agent_id, event.event.agent_name
-    scope = (event.tenant_id, event.project_id, event.session_id)
+    session = event.session
     found: list[Pending] = []
     if agent_id:
-        _take(state, event.offset, ("id", *scope, agent_id), found)
+        _take(state, event.offset, f"{_ID}{session}{agent_id}", found)
     elif agent_name:
-        _take(state, event.offset, ("name of id", *scope, agent_name), found)
+        _take(state, event.offset, f"{_NAME_OF_ID}{session}{agent_name}", found)
     if agent_name:
-        _take(state, event.offset, ("name", *scope, agent_name), found)
+        _take(state, event.offset, f"{_NAME}{session}{agent_name}", found)
+    if not found:
+        return []
     found.sort(key=lambda pending: pending.offset)
     return [_picked_up(pending, event) for pending in found]
 
 
-def _take(state: Handoffs, offset: int, key: _Key, found: list[Pending]) -> None:
+def _take(state: Handoffs, offset: int, key: str, found: list[Pending]) -> None:
     waiting = state.pending.get(key)
     if not waiting:
         return
@@ -136,7 +137,7 @@ def _take(state: Handoffs, offset: int, key: _Key, found: list[Pending]) -> None
 
 def _picked_up(pending: Pending, event: Incoming) -> facts_pb2.HandoffFact:
     fact: facts_pb2.HandoffFact = facts_pb2.HandoffFact.FromString(pending.fact)
-    fact.picked_up_at.CopyFrom(timestamp(event.time_ns))
+    set_time(fact.picked_up_at, event.time_ns)
     fact.latency_ms = (event.time_ns - pending.time_ns) / 1_000_000
     fact.picked_up_event_id = event.event_id
     fact.revision = 2

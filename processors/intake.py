@@ -6,7 +6,6 @@ Identity comes from the record's headers, which the gateway wrote after its chec
 from __future__ import annotations
 
 from hashlib import sha256
-from sys import intern
 from typing import Any
 
 from chaukas.spec.common.v1 import events_pb2
@@ -93,13 +92,9 @@ class Incoming:
         self.offset = record.offset
         #: The parsed ``chaukas.spec.common.v1.Event``.
         self.event = event
-        # Interned: the window keeps them once for each of many events.
-        self.tenant_id = intern(headers.tenant_id)
-        self.project_id = intern(headers.project_id)
-        self.event_id = headers.event_id
-        self.received_at_ns = headers.received_at_ns
-        self.has_enrichment_header = headers.enrichment is not None
-        self.session_id: str = intern(event.session_id)
+        self.tenant_id, self.project_id, self.event_id, self.received_at_ns, _, _, enrichment = headers
+        self.has_enrichment_header = enrichment is not None
+        self.session_id: str = event.session_id
         self.span_id: str = event.span_id
         self.type: int = event.type
         #: Event.timestamp in Unix nanoseconds; None when the client gave none (or one that protobuf forbids).
@@ -110,16 +105,23 @@ class Incoming:
         # Most clients' bytes are canonical already: comparing is cheaper than hashing again.
         self.canonical_sha256 = self.content_sha256 if canonical == value else sha256(canonical).digest()
 
+    @property
+    def session(self) -> str:
+        """Tenant, project and session as one string, the beginning of keys in the window: no other triple gives the same."""
+        tenant, project, session = self.tenant_id, self.project_id, self.session_id
+        return f"{len(tenant)}:{tenant}{len(project)}:{project}{len(session)}:{session}"
+
 
 def timestamp_ns(event: Any) -> int | None:
     """Event.timestamp in Unix nanoseconds; None when absent or outside what protobuf allows."""
     if not event.HasField("timestamp"):
         return None
     stamp = event.timestamp
-    seconds, nanos = stamp.seconds, stamp.nanos
+    seconds: int = stamp.seconds
+    nanos: int = stamp.nanos
     if not (_MIN_SECONDS <= seconds <= _MAX_SECONDS and 0 <= nanos < NANOS):
         return None
-    return int(seconds * NANOS + nanos)
+    return seconds * NANOS + nanos
 
 
 def read(record: RawRecord) -> Incoming:

@@ -13,19 +13,18 @@ from __future__ import annotations
 import math
 import uuid
 from dataclasses import dataclass
+from hashlib import sha1
 
 from chaukas.spec.common.v1 import events_pb2 as pb
 
 from contracts.v1 import facts_pb2
 from processors.clip import clip_name, clip_text
-from processors.handoffs import timestamp
+from processors.handoffs import set_time
 from processors.intake import Incoming
 from processors.statuses import effective_status
 from processors.window import Recent, Window
 
 _NAMESPACE = uuid.UUID("0d0d2f0e-7a4f-5c43-9d3c-6f4e1f7a2b11")
-
-_SpanKey = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
@@ -58,21 +57,28 @@ class McpCalls:
 
     def __init__(self, window: Window) -> None:
         self.window = window
-        self.starts: Recent[_SpanKey, Side] = Recent(window.offsets)
-        self.ends: Recent[_SpanKey, Side] = Recent(window.offsets)
+        self.starts: Recent[str, Side] = Recent(window.offsets)
+        self.ends: Recent[str, Side] = Recent(window.offsets)
 
 
 def call_id(event: Incoming) -> str:
     """uuid5 of the span, so that both events of a call agree; without session or span, of the event."""
-    key = _key(event)
-    parts = ("span", *key) if key is not None else ("event", event.tenant_id, event.event_id)
-    return str(uuid.uuid5(_NAMESPACE, "\x00".join(parts)))
+    if event.session_id and event.span_id:
+        name = f"span\x00{event.tenant_id}\x00{event.project_id}\x00{event.session_id}\x00{event.span_id}"
+    else:
+        name = f"event\x00{event.tenant_id}\x00{event.event_id}"
+    return _uuid5(name)
+
+
+def _uuid5(name: str) -> str:
+    """``str(uuid.uuid5(_NAMESPACE, name))`` at a third of its cost."""
+    digest = sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def mcp_calls(state: McpCalls, event: Incoming) -> list[facts_pb2.McpCallFact]:
     """The call this event opens or ends; nothing for other types."""
-    state.starts.advance(event.offset)
-    state.ends.advance(event.offset)
     if event.type == pb.EVENT_TYPE_MCP_CALL_START:
         return [_started(state, event)]
     if event.type == pb.EVENT_TYPE_MCP_CALL_END:
@@ -80,10 +86,8 @@ def mcp_calls(state: McpCalls, event: Incoming) -> list[facts_pb2.McpCallFact]:
     return []
 
 
-def _key(event: Incoming) -> _SpanKey | None:
-    if not event.session_id or not event.span_id:
-        return None
-    return (event.tenant_id, event.project_id, event.session_id, event.span_id)
+def _key(event: Incoming) -> str | None:
+    return event.session + event.span_id if event.session_id and event.span_id else None
 
 
 def _within(side: Side | None, oldest: int) -> Side | None:
@@ -97,7 +101,7 @@ def _started(state: McpCalls, event: Incoming) -> facts_pb2.McpCallFact:
         oldest = state.window.oldest(event.offset)
         if _within(state.starts.get(key), oldest) is None:
             end = _within(state.ends.get(key), oldest)
-        state.starts.put(key, start)
+        state.starts.put(key, start, event.offset)
     return _fact(event, start, end)
 
 
@@ -106,7 +110,7 @@ def _ended(state: McpCalls, event: Incoming) -> facts_pb2.McpCallFact:
     key = _key(event)
     if key is not None:
         start = _within(state.starts.get(key), state.window.oldest(event.offset))
-        state.ends.put(key, end)
+        state.ends.put(key, end, event.offset)
     return _fact(event, start, end)
 
 
@@ -159,12 +163,12 @@ def _fact(event: Incoming, start: Side | None, end: Side | None) -> facts_pb2.Mc
     topic, partition = event.record.topic, event.record.partition
     if start is not None:
         fact.start_event_id = start.event_id
-        fact.started_at.CopyFrom(timestamp(start.time_ns))
+        set_time(fact.started_at, start.time_ns)
         source = fact.start_source
         source.topic, source.partition, source.offset = topic, partition, start.offset
     if end is not None:
         fact.end_event_id = end.event_id
-        fact.ended_at.CopyFrom(timestamp(end.time_ns))
+        set_time(fact.ended_at, end.time_ns)
         source = fact.end_source
         source.topic, source.partition, source.offset = topic, partition, end.offset
         fact.response_bytes = end.response_bytes

@@ -17,8 +17,6 @@ from processors.intake import Incoming
 from processors.statuses import START_OF_END, START_TYPES
 from processors.window import Recent, Window
 
-SpanKey = tuple[str, str, str, str, int]
-
 
 @dataclass(slots=True)
 class Start:
@@ -47,31 +45,31 @@ class Spans:
 
     def __init__(self, window: Window) -> None:
         self.window = window
-        self.starts: Recent[SpanKey, Start] = Recent(window.offsets)
+        #: By the START's type, session and span.
+        self.starts: Recent[str, Start] = Recent(window.offsets)
         #: ENDs with a session and a span whose START is not in the window. A metric, not part of the state.
         self.misses = 0
 
 
 def pair(state: Spans, event: Incoming) -> Pairing | None:
     """For an END with a known START: what follows from both. A START is remembered; other types change nothing."""
-    state.starts.advance(event.offset)
     start_type = START_OF_END.get(event.type)
+    if start_type is None:
+        if event.type in START_TYPES and event.session_id and event.span_id:
+            start = Start(event.offset, event.event_id, event.time_ns, _content(event))
+            state.starts.put(f"{event.type}:{event.session}{event.span_id}", start, event.offset)
+        return None
     if not event.session_id or not event.span_id:
         return None
-    if start_type is None:
-        if event.type in START_TYPES:
-            key = (event.tenant_id, event.project_id, event.session_id, event.span_id, event.type)
-            state.starts.put(key, Start(event.offset, event.event_id, event.time_ns, _content(event)))
-        return None
-    start = state.starts.get((event.tenant_id, event.project_id, event.session_id, event.span_id, start_type))
-    if start is None or start.offset < state.window.oldest(event.offset):
+    found = state.starts.get(f"{start_type}:{event.session}{event.span_id}")
+    if found is None or found.offset < state.window.oldest(event.offset):
         state.misses += 1
         return None
-    lost_content = start.content and event.event.HasField("error")
+    lost_content = found.content and event.event.HasField("error")
     return Pairing(
-        start_event_id=start.event_id,
-        duration_ms=(event.time_ns - start.time_ns) / 1_000_000,
-        recovered=_recovered(start_type, start.content) if lost_content else None,
+        start_event_id=found.event_id,
+        duration_ms=(event.time_ns - found.time_ns) / 1_000_000,
+        recovered=_recovered(start_type, found.content) if lost_content else None,
     )
 
 

@@ -25,49 +25,50 @@ _DIGEST_BYTES = 16
 _DIGEST_BITS = 8 * _DIGEST_BYTES
 _DIGEST_MASK = (1 << _DIGEST_BITS) - 1
 
-_GENERATIONS = 4
-
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """The latest value per key, kept for at least `window` offsets after it was put, and for a third of that more at most.
+    """The latest value per key, kept for at least `window` offsets after it was put and, as long as others are put, for a
+    third of that more at most.
 
-    A few generations of dictionaries, the oldest dropped whole: no queue beside the dictionary, no scan to forget.
+    Four generations of dictionaries, the oldest dropped whole: no queue beside the dictionary, no scan to forget. Keys are
+    best strings: those keep their hash, where a tuple computes it for each generation again.
     """
 
-    __slots__ = ("_generations", "_step", "_turn_at", "_young")
+    __slots__ = ("_first", "_fourth", "_second", "_step", "_third", "_turn_at")
 
     def __init__(self, window: int) -> None:
-        #: Offsets a generation takes; the others together cover the window whenever the oldest is dropped.
-        self._step = -(-window // (_GENERATIONS - 1))
-        self._young: dict[K, V] = {}
-        #: Youngest first.
-        self._generations: list[dict[K, V]] = [self._young]
+        #: Offsets a generation takes; three together cover the window whenever the fourth is dropped.
+        self._step = -(-window // 3)
         self._turn_at = -1
-
-    def advance(self, offset: int) -> None:
-        """Call with each record's offset, before anything is put for it."""
-        if offset < self._turn_at:
-            return
-        if self._turn_at >= 0:
-            self._young = {}
-            self._generations = [self._young, *self._generations[: _GENERATIONS - 1]]
-        self._turn_at = offset + self._step
+        # Youngest first. Names instead of a list: looking up is most of what this class costs.
+        self._first: dict[K, V] = {}
+        self._second: dict[K, V] = {}
+        self._third: dict[K, V] = {}
+        self._fourth: dict[K, V] = {}
 
     def get(self, key: K) -> V | None:
-        for generation in self._generations:
-            value = generation.get(key)
-            if value is not None:
-                return value
-        return None
+        value = self._first.get(key)
+        if value is None:
+            value = self._second.get(key)
+            if value is None:
+                value = self._third.get(key)
+                if value is None:
+                    value = self._fourth.get(key)
+        return value
 
-    def put(self, key: K, value: V) -> None:
-        self._young[key] = value
+    def put(self, key: K, value: V, offset: int) -> None:
+        """`offset` is that of the record at hand; it never falls from one call to the next."""
+        if offset >= self._turn_at:
+            if self._turn_at >= 0:
+                self._fourth, self._third, self._second, self._first = self._third, self._second, self._first, {}
+            self._turn_at = offset + self._step
+        self._first[key] = value
 
     def __len__(self) -> int:
-        return sum(map(len, self._generations))
+        return len(self._first) + len(self._second) + len(self._third) + len(self._fourth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,10 @@ class Ids:
 def mark(state: Ids, event: Incoming) -> Mark | None:
     """Level 1: the mark when this record is a copy of one within the window. Either way it is the latest copy now."""
     copies = state.copies
-    copies.advance(event.offset)
     key = f"{len(event.tenant_id)}:{event.tenant_id}{event.event_id}"
     digest = int.from_bytes(event.canonical_sha256[:_DIGEST_BYTES])
     earlier = copies.get(key)
-    copies.put(key, event.offset << _DIGEST_BITS | digest)
+    copies.put(key, event.offset << _DIGEST_BITS | digest, event.offset)
     if earlier is None:
         return None
     offset = earlier >> _DIGEST_BITS

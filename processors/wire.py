@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 
-_ONE_BYTE = tuple(bytes([number]) for number in range(0x80))
+#: All of 0 to 2^14 - 1.
+_SHORT = tuple(bytes([n]) if n < 0x80 else bytes([n & 0x7F | 0x80, n >> 7]) for n in range(0x4000))
 #: 14 bits with more to come.
-_TWO_MORE = tuple(bytes([number & 0x7F | 0x80, number >> 7 | 0x80]) for number in range(0x4000))
+_TWO_MORE = tuple(bytes([n & 0x7F | 0x80, n >> 7 | 0x80]) for n in range(0x4000))
 
 #: A double's eight bytes.
 double = struct.Struct("<d").pack
@@ -15,23 +16,22 @@ double = struct.Struct("<d").pack
 
 def varint(number: int) -> bytes:
     """`number` (0 to 2^64 - 1) as a varint."""
-    if number < 0x80:
-        return _ONE_BYTE[number]
-    if number >= 1 << 28:  # a time: its low bits by table, its high bits are those of the event before
-        return _TWO_MORE[number & 0x3FFF] + _TWO_MORE[number >> 14 & 0x3FFF] + _high_bits(number >> 28)
-    return _loop(number)
+    if number < 0x4000:
+        return _SHORT[number]
+    if number < 1 << 28:
+        return _TWO_MORE[number & 0x3FFF] + _SHORT[number >> 14]
+    # A time: its low bits by table, its high bits are those of the event before.
+    return _TWO_MORE[number & 0x3FFF] + _TWO_MORE[number >> 14 & 0x3FFF] + _high_bits(number >> 28)
 
 
-def _loop(number: int) -> bytes:
+@lru_cache(maxsize=1024)
+def _high_bits(number: int) -> bytes:
     parts = bytearray()
     while number >= 0x80:
         parts.append(number & 0x7F | 0x80)
         number >>= 7
     parts.append(number)
     return bytes(parts)
-
-
-_high_bits = lru_cache(maxsize=1024)(_loop)
 
 
 def int64(number: int) -> bytes:

@@ -15,17 +15,15 @@ def test_within_the_window_it_is_a_dictionary(steps: list[tuple[int, int]], wind
     offset = 0
     for key, gap in steps:
         offset += gap
-        recent.advance(offset)
         for known, at in model.items():
             if at >= offset - window:
                 assert recent.get(known) == at
-        recent.put(key, offset)
+        recent.put(key, offset, offset)
         model[key] = offset
 
 
 def test_it_holds_at_most_a_third_more() -> None:
     recent: Recent[int, int] = Recent(100)
     for offset in range(10_000):
-        recent.advance(offset)
-        recent.put(offset, offset)
+        recent.put(offset, offset, offset)
         assert len(recent) <= 4 * 34
