@@ -35,6 +35,8 @@ log = get_logger(__name__)
 
 #: Ids settled per step; bounds memory and statement size.
 IDS_PER_STEP = 500
+#: Conflicts kept per insert; an event is at most a mebibyte, and most have few copies.
+PAYLOADS_PER_INSERT = 32
 #: Recent copies per slice of a pass; bounds the engine's memory after a long backlog.
 COPIES_PER_SLICE = 500_000
 #: A fact may reach the store later than its event: facts of copies that lost are looked for this long.
@@ -136,22 +138,27 @@ class Settler:
         resends = [one.resend_row() for one in lost if one.loss.is_resend]
         if resends:
             self._client.insert_arrow("resends", facts.to_table("resends", resends))
-        for one in lost:
-            if not one.loss.is_resend:
-                row = one.conflict_row(self._payload(one.loss.loser))
-                self._client.insert_arrow("conflicts", facts.to_table("conflicts", [row]))
+        conflicts = [one for one in lost if not one.loss.is_resend]
+        for start in range(0, len(conflicts), PAYLOADS_PER_INSERT):
+            some = conflicts[start : start + PAYLOADS_PER_INSERT]
+            payloads = self._payloads([one.loss.loser for one in some])
+            rows = [one.conflict_row(raw) for one, raw in zip(some, payloads, strict=True)]
+            self._client.insert_arrow("conflicts", facts.to_table("conflicts", rows))
 
-    def _payload(self, copy: Copy) -> bytes:
-        rows = self._rows(
-            "payload",
-            tenant=copy.tenant_id,
-            project=copy.project_id,
-            time=copy.ts_ns,
-            hash=copy.event_hash,
-            partition=copy.raw_partition,
-            offset=copy.raw_offset,
-        )
-        return bytes(rows[0][0]) if rows else b""
+    def _payloads(self, copies: Sequence[Copy]) -> list[bytes]:
+        """Of each copy, its own bytes where `events` still has them, else those of an equal copy."""
+        own: dict[tuple[int, int], bytes] = {}
+        equal: dict[Key, bytes] = {}
+        keys = sorted({copy.key for copy in copies})
+        for tenant, project, ts_ns, event_hash, partition, offset, raw in self._rows(
+            "payloads",
+            tenants=[key[0] for key in keys],
+            projects=[key[1] for key in keys],
+            times=[key[2] for key in keys],
+            hashes=[key[3] for key in keys],
+        ):
+            own[partition, offset] = equal[tenant, project, ts_ns, event_hash] = raw
+        return [own.get((copy.raw_partition, copy.raw_offset)) or equal.get(copy.key, b"") for copy in copies]
 
     def _hide(self, lost: Sequence[Lost]) -> None:
         """2: a tombstone per copy that the engine does not hide by itself."""

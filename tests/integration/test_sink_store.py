@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from sink.settle import Settler
 from sink.settlement import version_of
 from sink.store import Store
 from sink.writer import Writer, arrow_insert
+from tests.support.clickhouse_server import clickhouse_server
 from tests.support.events import START_NS, event, seeded_sessions
 from tests.support.sink_records import RECEIVED_NS, TOPICS, enriched_record, fact_record, handoff_fact
 
@@ -60,15 +62,17 @@ class Sink:
         self.store.settler.command("TRUNCATE TABLE settle_progress")
 
 
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sink]:
+@pytest.fixture(scope="module", params=["embedded", "server"])
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sink]:
     directory: Path = tmp_path_factory.mktemp("clickhouse")
-    store = Store.open(f"chdb:///{directory}", readers=1)
-    try:
+    with contextlib.ExitStack() as stack:
+        dsn = f"chdb:///{directory}"
+        if request.param == "server":
+            dsn = stack.enter_context(clickhouse_server(directory)).dsn("gateway")
+        store = Store.open(dsn, readers=1)
+        stack.callback(store.close)
         migrate(store.settler)
         yield Sink(store)
-    finally:
-        store.close()
 
 
 @pytest.fixture
