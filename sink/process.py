@@ -34,6 +34,7 @@ from sink.flood import FloodGuard
 from sink.letters import LetterProducer
 from sink.metrics import SinkMetrics
 from sink.migrate import migrate
+from sink.query.daily import DailyStats
 from sink.query.server import QueryServer, serve
 from sink.settle import Settler
 from sink.store import Store
@@ -166,16 +167,23 @@ class SinkProcess:
         )
 
     async def _settle(self, store: Store) -> None:
-        """Passes, often enough that a copy is settled within SINK_SETTLE_SECONDS even if one pass fails."""
-        settler = Settler(
-            store.settler, self._metrics, margin_seconds=self._settings.insert_timeout_seconds + _REQUEST_MARGIN_SECONDS
-        )
+        """Passes, often enough that a copy is settled within SINK_SETTLE_SECONDS even if one pass fails.
+
+        After each, days at rest are counted for statistics, on the same thread and client.
+        """
+        margin = self._settings.insert_timeout_seconds + _REQUEST_MARGIN_SECONDS
+        settler = Settler(store.settler, self._metrics, margin_seconds=margin)
+        daily = DailyStats(store.settler, margin_seconds=margin)
         while not self._stopping.is_set():
             try:
                 await asyncio.to_thread(settler.settle)
             except (ClickHouseError, OSError) as error:
                 self._metrics.settle_failures.inc()
                 log.warning("settling failed and will be repeated", error=describe(error))
+            try:
+                await asyncio.to_thread(daily.refresh)
+            except (ClickHouseError, OSError) as error:
+                log.warning("counting days failed and will be repeated", error=describe(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._settings.settle_seconds / 3)
 

@@ -24,6 +24,8 @@ from sink.query.words import WORD_PATTERN, has_index_tokens, searchable
 
 _TIME = "fromUnixTimestamp64Nano({{{name}:Int64}}, 'UTC')"
 
+_DAY_NS = 86_400 * 10**9
+
 #: MCP calls have a status of their own; these are the ones an EventStatus stands for.
 MCP_STATUS_OF = {
     events_pb2.EVENT_STATUS_COMPLETED: facts_pb2.MCP_CALL_STATUS_OK,
@@ -186,6 +188,39 @@ def event_stats(scope: Scope, bounds: NsRange) -> Statement:
     where = scoped(scope)
     within(where, "ts", bounds)
     return Statement(template("event_stats").substitute(where=where.sql), where.parameters)
+
+
+def stats_plan(scope: Scope, bounds: NsRange, days: range, seen_us: int) -> Statement:
+    """raw_days, used_days, days: which of `days` (days since 1970) are counted, and which are to be read."""
+    where, events = scoped(scope), scoped(scope)
+    _days(where, days)
+    within(events, "ts", bounds)
+    sql = template("stats_plan").substitute(days=where.sql, events=events.sql)
+    return Statement(sql, {**where.parameters, **events.parameters, "seen_us": seen_us})
+
+
+def stats_days(scope: Scope, bounds: NsRange, days: range, raw_days: list[tuple[str, int]]) -> Statement:
+    """As :func:`event_stats`, with the counts of `days`, `raw_days` left out, in place of their events; and used_days."""
+    where, events = scoped(scope), scoped(scope)
+    _days(where, days)
+    within(events, "ts", bounds)
+    # The start and the end of the range that are no whole days, and the days that are not counted.
+    read = ["(project_id, toInt32(toDate32(ts))) IN {raw_days:Array(Tuple(String, Int32))}"] if raw_days else []
+    first_ns, last_ns = days.start * _DAY_NS, days.stop * _DAY_NS
+    if bounds.start not in (None, first_ns):
+        read.append(f"ts < {_TIME.format(name='first_ns')}")
+        events.parameters["first_ns"] = first_ns
+    if bounds.end not in (None, last_ns):
+        read.append(f"ts >= {_TIME.format(name='last_ns')}")
+        events.parameters["last_ns"] = last_ns
+    events.add(f"({' OR '.join(read) or '0'})")
+    sql = template("stats_days").substitute(days=where.sql, events=events.sql)
+    return Statement(sql, {**where.parameters, **events.parameters, "raw_days": raw_days})
+
+
+def _days(where: Where, days: range) -> None:
+    where.add("counted.day >= toDate32({first_day:Int32})", first_day=days.start)
+    where.add("counted.day < toDate32({last_day:Int32})", last_day=days.stop)
 
 
 def mcp_stats(scope: Scope, bounds: NsRange) -> Statement:

@@ -25,7 +25,7 @@ log = get_logger(__name__)
 #: What makes a read with FINAL exact, whatever the server's profile says: an index may not hide the winning copy of a row
 #: whose losing copy it kept, conditions on other than key columns wait until a winner is known, and copies in different
 #: partitions meet. And what the statements in sql/ rely on beside.
-_EXACT = {
+EXACT = {
     "use_skip_indexes_if_final_exact_mode": 1,
     "optimize_move_to_prewhere_if_final": 0,
     "do_not_merge_across_partitions_select_final": 0,
@@ -67,7 +67,7 @@ class Engine:
     def __init__(self, store: Reads, settings: SinkSettings) -> None:
         self._store = store
         self._settings: dict[str, Any] = {
-            **_EXACT,
+            **EXACT,
             "max_rows_to_read": settings.query_max_rows,
             "max_bytes_to_read": settings.query_max_bytes,
             "max_memory_usage": settings.query_max_memory_bytes,
