@@ -21,6 +21,7 @@ from chaukas.spec.common.v1 import events_pb2 as pb
 from contracts.v1 import dead_letter_pb2, enrichment_pb2, facts_pb2
 from processors.intake import BadRecord, RawRecord, read
 from processors.mcp_calls import _NAMESPACE
+from runtime.kafka import admin, ensure_topics
 from tests.support.broker import Broker
 from tests.support.enrichment_oracle import expected
 from tests.support.events import seeded_sessions
@@ -244,10 +245,15 @@ def test_a_flood_of_dead_letters_stops_until_it_is_accepted(workers: Workers) ->
 
 
 def test_a_worker_that_makes_no_progress_ends(workers: Workers) -> None:
-    """With less time allowed than a batch takes, the watchdog fires; nothing is lost by it."""
-    worker = workers.start(PROCESSORS_STALL_SECONDS="0.001")
+    """Nothing can be delivered while a topic is away: the watchdog fires, and nothing is lost by it."""
+    worker = workers.start(PROCESSORS_STALL_SECONDS="3")
+    wait_for("the worker to be ready", lambda: ready(worker))
+    enriched = workers.kafka.topics.enriched
+    client = admin(workers.kafka)  # kept: its end would end the request
+    client.delete_topics([enriched], operation_timeout=20)[enriched].result(30)
     RawTopic(workers.kafka).send(traffic(6, 20))
     assert worker.exit_status() == 75
+    assert ensure_topics(workers.kafka) == [enriched]
     workers.start()
     workers.wait_until_done()
     check(workers)
