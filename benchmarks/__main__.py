@@ -13,12 +13,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ingest_steps, processors_steps
+from benchmarks import ingest_steps, processors_steps, processors_worker
 from benchmarks.measure import Result
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
     "gateway-steps": ingest_steps.run,
     "processors-steps": processors_steps.run,
+    "processors-worker": processors_worker.run,
 }
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,8 +88,16 @@ def ensure_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> lis
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
-    check_topics(settings, timeout_seconds)
-    return created
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            check_topics(settings, timeout_seconds)
+            return created
+        except TopicMisconfigured:
+            # The broker that answers may not have heard yet of what another one has just created.
+            if not missing or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def check_topics(settings: KafkaSettings, timeout_seconds: float = 10.0) -> None:

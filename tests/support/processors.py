@@ -74,7 +74,8 @@ class Workers:
         for client in self.clients:
             client.close()
 
-    def start(self, **settings: str) -> Worker:
+    def start(self, *, module: str = "processors", **settings: str) -> Worker:
+        """A worker more; `module` is what runs as one."""
         port = free_port()
         log = self.directory / f"worker-{len(self.running)}.log"
         environment = {
@@ -90,7 +91,7 @@ class Workers:
         }
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "processors"], cwd=ROOT, env=environment, stdout=out, stderr=out
+                [sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=out, stderr=out
             )
         worker = Worker(process, port, log)
         self.running.append(worker)

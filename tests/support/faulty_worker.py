@@ -1,0 +1,56 @@
+"""A worker of the product whose agent misbehaves once it has seen a few batches; ``FAULT`` says how.
+
+- ``raise-once``, ``raise-always``: after a batch's records were produced; the batch is not declared done.
+- ``never-done``: the batch is neither finished nor failed.
+- ``burn``: the event loop computes for ``FAULT_SECONDS`` before it goes on.
+
+Everything else is ``python -m processors`` itself.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from processors import __main__ as product
+from processors.agents import EnrichAgent
+from processors.transport import Batch
+
+_FIRST = 3
+
+
+class Fault(Exception):
+    """What the misbehaving agent raises."""
+
+
+def misbehave(fault: str, seconds: float) -> None:
+    process, done_after = EnrichAgent._process, Batch.done_after
+    seen = 0
+
+    def faulty_process(self: Any, batch: Any, partition: Any, outbox: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if fault == "burn" and seen == _FIRST:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                pass
+        process(self, batch, partition, outbox)
+        if fault == "raise-always" and seen >= _FIRST:
+            raise Fault
+        if fault == "raise-once" and seen == _FIRST:
+            raise Fault
+
+    def faulty_done_after(self: Any, outbox: Any) -> None:
+        if fault == "never-done" and seen == _FIRST:
+            self.pending = outbox.delivered()
+        else:
+            done_after(self, outbox)
+
+    EnrichAgent._process = faulty_process  # type: ignore[method-assign]
+    Batch.done_after = faulty_done_after  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    misbehave(os.environ["FAULT"], float(os.environ.get("FAULT_SECONDS", "0")))
+    product.main()
