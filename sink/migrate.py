@@ -17,13 +17,13 @@ from clickhouse_connect.driver.client import Client
 
 from contracts.errors import PermanentError
 from runtime.logs import get_logger
+from sink.cluster import render
 
 log = get_logger(__name__)
 
 _NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 
-_HISTORY = """
-CREATE TABLE IF NOT EXISTS schema_migrations (
+_HISTORY = """CREATE TABLE IF NOT EXISTS schema_migrations (
   version UInt32,
   name String,
   checksum FixedString(64),
@@ -56,6 +56,11 @@ class Migration:
             if statement.strip():
                 yield statement.strip()
 
+    def rendered(self, cluster: str) -> Iterator[str]:
+        """What is executed: the statements, for the nodes of `cluster` if there is one."""
+        for statement in self.statements():
+            yield from render(statement, cluster)
+
 
 def load() -> list[Migration]:
     """The migrations of this release, in order of their numbers, which may have gaps. Raises ValueError when one is taken twice."""
@@ -70,10 +75,14 @@ def load() -> list[Migration]:
     return found
 
 
-def migrate(client: Client, migrations: Sequence[Migration] | None = None) -> list[str]:
-    """Bring the schema up to date; returns the names of what was applied. Blocks. Raises EditedHistory or store errors."""
+def migrate(client: Client, migrations: Sequence[Migration] | None = None, *, cluster: str = "") -> list[str]:
+    """Bring the schema up to date, on every node of `cluster` if there is one; returns the names of what was applied.
+
+    Blocks. Raises EditedHistory or store errors.
+    """
     wanted = load() if migrations is None else migrations
-    client.command(_HISTORY)
+    for statement in render(_HISTORY, cluster):
+        client.command(statement)
     applied = {
         int(version): str(checksum)
         for version, checksum in client.query(
@@ -85,7 +94,7 @@ def migrate(client: Client, migrations: Sequence[Migration] | None = None) -> li
     for migration in wanted:
         if migration.version in applied:
             continue
-        for statement in migration.statements():
+        for statement in migration.rendered(cluster):
             client.command(statement)
         client.insert(
             "schema_migrations",

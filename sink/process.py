@@ -105,7 +105,7 @@ class SinkProcess:
             memory_bytes=settings.memory_max_bytes,
         )
         try:
-            migrate(store.settler)
+            migrate(store.settler, cluster=store.cluster)
         except BaseException:
             store.close()
             raise

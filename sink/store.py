@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
+from sink import cluster
 from sink.dsn import EmbeddedDsn, ServerDsn, parse_dsn
 from sink.store_errors import DirectoryInUse
 
@@ -36,8 +37,12 @@ ENGINE_DIRECTORY = "data"
 class Store:
     """An open store. Create with :meth:`open`; close with :meth:`close`, on any thread."""
 
-    def __init__(self, connect: Callable[[], Client], readers: int, lock: int | None, embedded: bool) -> None:
+    def __init__(
+        self, connect: Callable[[], Client], readers: int, lock: int | None, embedded: bool, cluster: str = ""
+    ) -> None:
         self.embedded = embedded
+        #: Name of the cluster; empty: one server or the embedded engine.
+        self.cluster = cluster
         self._lock = lock
         self._opened: list[Client] = []
         self._connect = connect
@@ -131,15 +136,19 @@ def _open_server(target: ServerDsn, readers: int, request_seconds: float) -> Sto
             send_receive_timeout=int(request_seconds),
             # Threads may share a connection pool only without server sessions.
             autogenerate_session_id=False,
+            settings=dict(cluster.SETTINGS) if target.cluster else {},
         )
 
     if target.database != "default":
         client = connect("default")
         try:
-            client.command("CREATE DATABASE IF NOT EXISTS {name:Identifier}", parameters={"name": target.database})
+            client.command(
+                f"CREATE DATABASE IF NOT EXISTS {{name:Identifier}}{cluster.on_cluster(target.cluster)}",
+                parameters={"name": target.database},
+            )
         finally:
             client.close()
-    return Store(connect, readers, None, embedded=False)
+    return Store(connect, readers, None, embedded=False, cluster=target.cluster)
 
 
 def _lock_directory(directory: Path) -> int:

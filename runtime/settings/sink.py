@@ -23,7 +23,7 @@ class SinkSettings(ProcessSettings):
     clickhouse_dsn: SecretStr = Field(
         SecretStr("chdb:///.chaukas/clickhouse"),
         validation_alias="CLICKHOUSE_DSN",
-        description="`chdb:///directory` (embedded engine; `chdb:////abs/dir` for an absolute path) or `clickhouse[s]://user:password@host:port/database`.",
+        description="`chdb:///directory` (embedded engine; `chdb:////abs/dir` for an absolute path) or `clickhouse[s]://user:password@host:port/database`, with `?cluster=name` for a cluster.",
     )
     role: SinkRole = Field(SinkRole.ALL, description="`all`, `writer` or `query`; the embedded engine needs `all`.")
     group: str = Field(

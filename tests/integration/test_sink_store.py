@@ -17,14 +17,16 @@ from contracts.dead_letters import SourceRecord
 from contracts.v1 import facts_pb2
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from sink.batch import Batch
+from sink.cluster import local_name
 from sink.metrics import SinkMetrics
-from sink.migrate import migrate
+from sink.migrate import load, migrate
 from sink.prepare import prepare
 from sink.settle import Settler
 from sink.settlement import version_of
 from sink.store import Store
 from sink.writer import Writer, arrow_insert
 from tests.support.clickhouse_server import clickhouse_server
+from tests.support.cluster_store import open_cluster
 from tests.support.events import START_NS, event, seeded_sessions
 from tests.support.sink_records import RECEIVED_NS, TOPICS, enriched_record, fact_record, handoff_fact
 
@@ -58,20 +60,23 @@ class Sink:
 
     def empty(self) -> None:
         for name in ("events", "event_ids", "resends", "conflicts", "handoffs", "mcp_calls", "dead_letters"):
-            self.store.settler.command(f"TRUNCATE TABLE {name}")
+            table = local_name(name, self.store.cluster)
+            self.store.settler.command(f"TRUNCATE TABLE {table}")
         self.store.settler.command("TRUNCATE TABLE settle_progress")
 
 
-@pytest.fixture(scope="module", params=["embedded", "server"])
+@pytest.fixture(scope="module", params=["embedded", "server", "cluster"])
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sink]:
     directory: Path = tmp_path_factory.mktemp("clickhouse")
     with contextlib.ExitStack() as stack:
-        dsn = f"chdb:///{directory}"
         if request.param == "server":
-            dsn = stack.enter_context(clickhouse_server(directory)).dsn("gateway")
-        store = Store.open(dsn, readers=1)
+            store = Store.open(stack.enter_context(clickhouse_server(directory)).dsn("gateway"), readers=1)
+        elif request.param == "cluster":
+            store = open_cluster(directory)
+        else:
+            store = Store.open(f"chdb:///{directory}", readers=1)
         stack.callback(store.close)
-        migrate(store.settler)
+        migrate(store.settler, cluster=store.cluster)
         yield Sink(store)
 
 
@@ -173,7 +178,7 @@ def test_the_first_copy_wins_in_every_order_of_arrival(sink: Sink, settle_betwee
     check_settled(sink, copies)
     sink.settler.settle()
     check_settled(sink, copies)
-    sink.store.settler.command("OPTIMIZE TABLE events FINAL")
+    sink.store.settler.command(f"OPTIMIZE TABLE {local_name('events', sink.store.cluster)} FINAL")
     check_settled(sink, copies)
 
 
@@ -399,3 +404,11 @@ def test_times_of_clients_cannot_make_partitions(sink: Sink) -> None:
     sink.write([enriched_record(made, offset=number) for number, made in enumerate([*events, odd])])
     assert sink.rows("SELECT uniqExact(bucket) < 5, count() FROM events FINAL") == [(1, 201)]
     assert sink.rows("SELECT toYear(min(ts)) FROM events FINAL") == [(1900,)]
+
+
+def test_every_statement_for_a_cluster_is_one_the_engine_reads(sink: Sink) -> None:
+    for migration in load():
+        for statement in migration.rendered("gw"):
+            sink.rows(f"EXPLAIN AST {statement}")
+            if "AS SELECT" not in statement:
+                assert "ON CLUSTER `gw`" in statement

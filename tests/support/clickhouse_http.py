@@ -59,7 +59,7 @@ class ClickHouseHttp(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.directory = directory
         #: Keeps the engine open between requests.
-        self.engine = chdb.connect(str(directory))
+        self.engine = chdb.connect(str(directory))  # type: ignore[no-untyped-call]
 
     @property
     def port(self) -> int:
@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         given = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
         body = self._form(self._body(), given)
         statement = given["query"].encode() + b"\n" + body if "query" in given else body
-        session = chdb.connect(str(self.server.directory))
+        session = chdb.connect(str(self.server.directory))  # type: ignore[no-untyped-call]
         try:
             with suppress(ConnectionError):  # a client that gave up needs no answer
                 self._reply(*self._answer(session, statement, given))

@@ -46,6 +46,8 @@ class SinkUnderTest:
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     port: int = 0
+    #: Of a server; empty: the embedded engine in the directory.
+    server: str = ""
 
     @property
     def group(self) -> str:
@@ -53,7 +55,7 @@ class SinkUnderTest:
 
     @property
     def dsn(self) -> str:
-        return f"chdb:///{self.directory / 'clickhouse'}"
+        return self.server or f"chdb:///{self.directory / 'clickhouse'}"
 
     @property
     def log(self) -> str:
@@ -85,6 +87,11 @@ class SinkUnderTest:
         lines = [json.loads(line) for line in self.log.splitlines() if _LISTENS in line]
         self.port = lines[-1]["port"] if lines else 0
         return self.port
+
+    def grpc_port(self) -> int:
+        """Of the query server; 0 until it listens."""
+        lines = [json.loads(line) for line in self.log.splitlines() if "query server listens" in line]
+        return int(lines[-1]["port"]) if lines else 0
 
     def wait_dead(self) -> int:
         """Its exit code, negative for a signal."""
@@ -124,8 +131,8 @@ class SinkUnderTest:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((name + " ", name + "{")))
 
     def rows(self, *statements: str) -> list[list[list[Any]]]:
-        """The answers to `statements`; only while no process runs."""
-        assert self.process is None or self.process.poll() is not None
+        """The answers to `statements`; of the embedded engine only while no process runs."""
+        assert self.server or self.process is None or self.process.poll() is not None
         done = subprocess.run(
             [sys.executable, "-c", _READ, self.dsn, *statements], capture_output=True, text=True, check=False
         )
