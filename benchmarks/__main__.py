@@ -13,11 +13,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ingest_steps, processors_steps, processors_worker
+from benchmarks import ingest_steps, processors_latency, processors_steps, processors_worker
 from benchmarks.measure import Result
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
     "gateway-steps": ingest_steps.run,
+    "processors-latency": processors_latency.run,
     "processors-steps": processors_steps.run,
     "processors-worker": processors_worker.run,
 }
@@ -29,7 +30,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the results with machine and versions to this file")
     options = parser.parse_args()
     results = [result for name, run in BENCHMARKS.items() if options.only in (None, name) for result in run()]
-    table = Table(title="CPU per event, as a ratio to a baseline of the same run")
+    table = Table(title="CPU per event unless it says otherwise, as a ratio to a baseline of the same run")
     for column in ("benchmark", "measured", "baseline", "ratio", "goal", "µs an event"):
         table.add_column(column, justify="right" if column in ("ratio", "goal", "µs an event") else "left")
     for result in results:

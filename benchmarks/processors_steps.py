@@ -42,7 +42,9 @@ def stream(count: int, seed: int = 11) -> list[RawRecord]:
         place = rng.randrange(len(active))
         event = fleshed_out(active[place].pop(), rng)
         if not active[place]:
-            active[place] = waiting.pop()
+            active.pop(place)
+            active.extend(waiting[-1:])
+            del waiting[-1:]
         key = raw_key(event)
         partition = sum(key) % PARTITIONS
         for _ in range(2 if rng.random() < 0.02 else 1):

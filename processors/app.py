@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import faust
@@ -42,8 +40,6 @@ def build(settings: ProcessorsSettings, kafka: KafkaSettings) -> Processors:
         options=transport_options(settings, kafka),
         broker="confluent-batch://",  # selects the transport; where the brokers are is in its options
         store="memory://",
-        # Faust insists on creating a data directory, although nothing is kept in it without tables.
-        datadir=Path(tempfile.gettempdir()) / f"chaukas-processors-{settings.instance}",
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,

@@ -78,10 +78,11 @@ def _read(client: Consumer, topic: str, partition: int, start: int, end: int) ->
         return
     client.assign([TopicPartition(topic, partition, start)])
     while True:
-        messages = client.consume(_CHUNK, 0.1) or client.consume(1, READ_SECONDS)
-        if not messages:
+        # consume(n, t) waits the whole t unless n records are there; poll() returns with the first one.
+        first = client.poll(READ_SECONDS)
+        if first is None:
             raise Unavailable(f"{topic}-{partition}: no answer for {READ_SECONDS:.0f} s while reading back")
-        for message in messages:
+        for message in (first, *client.consume(_CHUNK, 0)):
             error = message.error()
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:

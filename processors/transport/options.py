@@ -54,6 +54,9 @@ class BatchApp(faust.App):
         super().__init__(*args, **kwargs)
         self.transport_options = options
 
+    def _create_directories(self) -> None:
+        """None: they are for tables, which this transport does not support."""
+
     def outbox(self) -> Outbox:
         """A new outbox for the records one batch produces."""
         return cast("Producer", self.producer).outbox()

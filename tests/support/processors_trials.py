@@ -86,6 +86,7 @@ def terminations(workers: Workers, broker: Broker, seed: int, scale: int) -> str
     with flowing(workers, traffic(seed, 80 * scale)) as thread:
         for _ in range(2 * scale):
             worker = workers.start()
+            wait_for("the worker", lambda w=worker: ready(w))  # type: ignore[misc]
             progress(workers, thread)
             start = time.monotonic()
             assert worker.stop() == 0

@@ -94,6 +94,7 @@ def source(thing: Any) -> str:
         ("recovery resumes the flow", Recovery._resume_streams, "resume_flow"),
         ("old generations are skipped", Stream._py_aiter, "generation_id"),
         ("taken messages are flagged", Stream._py_aiter, "tracked"),
+        ("directories are made where ours makes none", App.on_first_start, "self._create_directories()"),
         ("the fetcher may be stopped and started", App._stop_fetcher, "self._fetcher.service_reset()"),
     ],
 )
