@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from chaukas.spec.common.v1.query_pb2 import QueryFilter
 from chaukas.spec.server.v1 import server_pb2
 
 from contracts.identity import Identity
 from sink.query.builder import event_page, rows_at
 from sink.query.engine import Deadline, Engine
-from sink.query.identity import scope_of
+from sink.query.identity import Scope, scope_of
 from sink.query.listing import Listing, ListRequest
 from sink.query.pages import TokenCodec
+from sink.query.slices import Hints
 
 #: A field's tag and length in front of each event.
 _FRAME_BYTES = 8
@@ -28,6 +30,7 @@ class EventQueries:
     def __init__(self, engine: Engine, codec: TokenCodec) -> None:
         self._engine = engine
         self._codec = codec
+        self._hints = Hints()
 
     async def query_events(
         self, identity: Identity, request: server_pb2.QueryEventsRequest, deadline: Deadline
@@ -35,7 +38,8 @@ class EventQueries:
         """A serialized QueryEventsResponse. Raises InvalidInput, PermissionDenied and what the engine raises."""
         query = request.query
         scope = scope_of(identity, query.filter.tenant_id, query.filter.project_id)
-        page = await _LISTING.page(self._engine, self._codec, scope, ListRequest.of(query, "query."), deadline)
+        hints = self._hints if worth_slicing(scope, query.filter) else None
+        page = await _LISTING.page(self._engine, self._codec, scope, ListRequest.of(query, "query."), deadline, hints)
         payloads: dict[tuple[Any, ...], bytes] = {}
         if page.rows:
             statement = rows_at("event_payloads", scope, [row.position for row in page.rows])
@@ -43,6 +47,14 @@ class EventQueries:
         # A row that retention or settling removed between the two reads is not there any more: the page is shorter.
         events = [payloads[row.position] for row in page.rows if row.position in payloads]
         return response_bytes(events, page.next_page_token)
+
+
+def worth_slicing(scope: Scope, filters: QueryFilter) -> bool:
+    """Whether the engine would look at more than a page: a session, trace or span has few events, and the events of one
+    project are read in order."""
+    if filters.session_id or filters.trace_id or filters.span_id:
+        return False
+    return scope.one_project is None or bool(filters.tags or filters.text_query)
 
 
 def shown(copies: Iterable[Sequence[Any]]) -> dict[tuple[Any, ...], bytes]:

@@ -11,7 +11,8 @@ cut, and only what is sent is read. A single row larger than that comes alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from sink.query.engine import Deadline, Engine
 from sink.query.identity import Scope
 from sink.query.pages import Position, TokenCodec, binding, page_size
 from sink.query.ranges import NsRange, ns_range
+from sink.query.slices import Hints, slices
 
 #: Answers are smaller than this, unless a single row is not.
 MAX_ANSWER_BYTES = 3 * MIB
@@ -80,16 +82,35 @@ class Listing:
     overhead_bytes: int
 
     async def page(
-        self, engine: Engine, codec: TokenCodec, scope: Scope, request: ListRequest, deadline: Deadline
+        self,
+        engine: Engine,
+        codec: TokenCodec,
+        scope: Scope,
+        request: ListRequest,
+        deadline: Deadline,
+        hints: Hints | None = None,
     ) -> Page:
-        """The page that `request` asks for. Raises InvalidInput, and what :meth:`Engine.rows` raises."""
+        """The page that `request` asks for. Raises InvalidInput, and what :meth:`Engine.rows` raises.
+
+        With `hints` the range is looked through in slices of time.
+        """
         size = page_size(request.page_size, f"{request.path}page_size")
         bounds = ns_range(request.filters.time, f"{request.path}filter.time")
         bound_to = binding(self.name, scope, request.filters, request.ascending)
         after = None
         if request.page_token:
             after = codec.decode(bound_to, request.page_token, f"{request.path}page_token")
-        found = await self._find(engine, scope, request, bounds, after, size + 1, deadline)
+        parts: Iterable[NsRange] = [bounds]
+        started_ns = None if after is None else int(after[0])
+        if hints is not None:
+            parts = slices(bounds, started_ns, time.time_ns(), request.ascending, hints.get(bound_to))
+        found: list[Listed] = []
+        for part in parts:
+            found += await self._find(engine, scope, request, part, after, size + 1 - len(found), deadline)
+            if len(found) > size:
+                break
+        if hints is not None:
+            hints.learn(bound_to, size + 1, [int(row.position[0]) for row in found], started_ns)
         sent = self._fitting(found[:size])
         token = codec.encode(bound_to, sent[-1].position) if len(sent) < len(found) else ""
         return Page(sent, token)
