@@ -1,6 +1,6 @@
 """Clients of the store, embedded engine or server behind one interface.
 
-One client writes, one settles, a few read: writes and reads do not block each other. A client is used by one thread at a
+One client writes, one settles, a few read, one stops queries nobody waits for: writes and reads do not block each other. A client is used by one thread at a
 time. Every call into the driver blocks, so asyncio code goes through :meth:`Store.read`. The embedded engine releases the
 GIL while it works; its data directory belongs to one process, which :meth:`Store.open` checks with a lock of its own because
 the engine's error does not say so.
@@ -12,6 +12,7 @@ import asyncio
 import fcntl
 import os
 import queue
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,8 @@ T = TypeVar("T")
 
 #: Time to connect to a server, seconds.
 CONNECT_SECONDS = 5
+#: How often a query that nobody waits for is stopped, and how long each time is waited for its end, seconds.
+STOP_ATTEMPTS, STOP_WAIT_SECONDS = 10, 0.2
 #: Files this product keeps beside the engine's own in the data directory.
 LOCK_FILE = "gateway.lock"
 CONFIG_FILE = "gateway-config.xml"
@@ -48,6 +51,7 @@ class Store:
         self._connect = connect
         self._free: queue.SimpleQueue[Client] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
+        self._stopping = ThreadPoolExecutor(1, thread_name_prefix="store-stop")
         try:
             #: For inserts of the consumer.
             self.writer = self._client()
@@ -55,6 +59,7 @@ class Store:
             self.settler = self._client()
             for _ in range(readers):
                 self._free.put(self._client())
+            self._stopper = self._client()
         except BaseException:
             self._lock = None  # stays the caller's
             self.close()
@@ -80,9 +85,25 @@ class Store:
     async def read(self, job: Callable[[Client], T]) -> T:
         """Run `job` with a reading client on a thread; at most `readers` run at once, the others wait in order.
 
-        A cancelled caller stops waiting; the job itself ends with its own deadline (give queries `max_execution_time`).
+        A cancelled caller stops waiting; the job itself ends with its own deadline (give queries `max_execution_time`), or
+        by :meth:`stop`.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, job)
+
+    async def stop(self, tag: str, ended: threading.Event) -> None:
+        """End the queries whose setting `log_comment` is `tag` in the engine, until `ended` is set; gives up after two seconds.
+
+        Asked repeatedly, because a query that a thread is about to send is not there yet. Raises the driver's errors.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._stopping, self._stop, tag, ended)
+
+    def _stop(self, tag: str, ended: threading.Event) -> None:
+        for _ in range(STOP_ATTEMPTS):
+            self._stopper.command(
+                "KILL QUERY WHERE Settings['log_comment'] = {tag:String} ASYNC", parameters={"tag": tag}
+            )
+            if ended.wait(STOP_WAIT_SECONDS):
+                return
 
     def _run(self, job: Callable[[Client], T]) -> T:
         client = self._free.get()
@@ -94,6 +115,7 @@ class Store:
     def close(self) -> None:
         """Wait for running reads, then close every client, the directory's lock last. Blocks; safe to call twice."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._stopping.shutdown(wait=True, cancel_futures=True)
         while self._opened:
             self._opened.pop().close()
         if self._lock is not None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -42,6 +44,9 @@ class Reads(Protocol):
     async def read(self, job: Callable[[Client], T]) -> T:
         """Run `job` with a reading client on a thread."""
 
+    async def stop(self, tag: str, ended: threading.Event) -> None:
+        """Stop the queries tagged `tag` in the engine, unless or until `ended`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -66,6 +71,7 @@ class Engine:
 
     def __init__(self, store: Reads, settings: SinkSettings) -> None:
         self._store = store
+        self._stopping: set[asyncio.Task[None]] = set()
         self._settings: dict[str, Any] = {
             **EXACT,
             "max_rows_to_read": settings.query_max_rows,
@@ -76,20 +82,30 @@ class Engine:
     async def rows(self, statement: Statement, deadline: Deadline) -> Sequence[Sequence[Any]]:
         """All rows of `statement`, in columns as selected; column ``raw`` as bytes.
 
-        The engine stops the query itself when the deadline passes, also when nobody waits for it any more. Raises
+        The engine stops the query itself when the deadline passes, and is told to when the caller is cancelled. Raises
         QueryTimedOut, QueryTooCostly or StoreUnavailable.
         """
+        tag, given_up, ended = uuid.uuid4().hex, threading.Event(), threading.Event()
 
         def job(client: Client) -> Sequence[Sequence[Any]]:
-            settings = {**self._settings, "max_execution_time": round(deadline.remaining(), 3) or 0.001}
-            result = client.query(
-                statement.sql, parameters=dict(statement.parameters), settings=settings, column_formats=_BYTES
-            )
-            return result.result_rows
+            try:
+                if given_up.is_set():
+                    return ()
+                settings = {
+                    **self._settings,
+                    "max_execution_time": round(deadline.remaining(), 3) or 0.001,
+                    "log_comment": tag,
+                }
+                result = client.query(
+                    statement.sql, parameters=dict(statement.parameters), settings=settings, column_formats=_BYTES
+                )
+                return result.result_rows
+            finally:
+                ended.set()
 
         try:
             async with asyncio.timeout(deadline.remaining()):
-                return await self._store.read(job)
+                return await self._read(job, tag, given_up, ended)
         except TimeoutError:
             raise QueryTimedOut("the query did not end in time") from None
         except GatewayError:
@@ -100,3 +116,23 @@ class Engine:
         except OSError as error:  # the connection to a server broke
             log.warning("query failed", error=type(error).__name__)
             raise StoreUnavailable("the store does not answer") from None
+
+    async def _read(self, job: Callable[[Client], T], tag: str, given_up: threading.Event, ended: threading.Event) -> T:
+        """Run `job`; when the caller does not wait for it any more, it does not run on."""
+        reading = asyncio.ensure_future(self._store.read(job))
+        try:
+            return await reading
+        except asyncio.CancelledError:
+            given_up.set()
+            stopping = asyncio.create_task(self._stop(tag, ended))
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
+            raise
+
+    async def _stop(self, tag: str, ended: threading.Event) -> None:
+        if ended.is_set():
+            return
+        try:
+            await self._store.stop(tag, ended)
+        except (ClickHouseError, OSError, RuntimeError) as error:  # RuntimeError: the store is closed already
+            log.warning("a query that nobody waits for was not stopped", error=describe(error))

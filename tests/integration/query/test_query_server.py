@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -51,6 +52,9 @@ class Failing:
 
     def __init__(self, end: Callable[[], Exception] | None) -> None:
         self.end = end
+
+    async def stop(self, tag: str, ended: threading.Event) -> None:
+        raise AssertionError("nothing runs that could be stopped")
 
     async def read(self, job: Callable[[Client], T]) -> T:
         if self.end is None:
