@@ -176,10 +176,10 @@ def _answer(ask: Callable[[], T]) -> T:
 class RawTopic:
     """Writes raw records as the gateway does."""
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, *, linger_ms: float = 5) -> None:
         self.topic = kafka.topics.raw
         self.producer = durable_producer(
-            producer_config(kafka, max_message_bytes=2**21, delivery_seconds=60, linger_ms=5)
+            producer_config(kafka, max_message_bytes=2**21, delivery_seconds=60, linger_ms=linger_ms)
         )
 
     def send(self, events: Iterable[Any]) -> None:
