@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ingest_steps, processors_latency, processors_steps, processors_worker
+from benchmarks import ingest_steps, processors_latency, processors_steps, processors_worker, sink_queries, sink_stats
 from benchmarks.measure import Result
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
@@ -21,6 +21,8 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
     "processors-latency": processors_latency.run,
     "processors-steps": processors_steps.run,
     "processors-worker": processors_worker.run,
+    "sink-queries": sink_queries.run,
+    "sink-stats": sink_stats.run,
 }
 
 

@@ -1,4 +1,4 @@
-"""Measuring two pieces of code against each other, fairly: interleaved rounds, CPU time, medians."""
+"""Measuring two pieces of code against each other, fairly: interleaved rounds, CPU or wall time, medians."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One measured ratio. `seconds` and `baseline_seconds` are CPU-seconds of one round."""
+    """One measured ratio. `seconds` and `baseline_seconds`: of one round, CPU time or, where `what` says so, on the clock."""
 
     name: str
     what: str
@@ -45,6 +45,29 @@ def compare(
         theirs.append(_cpu(baseline))
         ours.append(_cpu(measured))
     return Result(name, what, baseline_name, statistics.median(ours), statistics.median(theirs), events, goal)
+
+
+def compare_wall(
+    measured: Callable[[int], object], baseline: Callable[[int], object], *, rounds: int = 15, warm: int = 3
+) -> tuple[float, float]:
+    """Median seconds on the clock of both, run in turn after `warm` rounds each; called with the round's number. Blocks.
+
+    For what runs in the engine's threads, which CPU time would count whether they waited or not.
+    """
+    for number in range(warm):
+        measured(number)
+        baseline(number)
+    ours, theirs = [], []
+    for number in range(warm, warm + rounds):
+        theirs.append(_wall(baseline, number))
+        ours.append(_wall(measured, number))
+    return statistics.median(ours), statistics.median(theirs)
+
+
+def _wall(function: Callable[[int], object], number: int) -> float:
+    start = time.perf_counter()
+    function(number)
+    return time.perf_counter() - start
 
 
 def _cpu(function: Callable[[], object]) -> float:
