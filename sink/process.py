@@ -67,6 +67,8 @@ class SinkProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         self._readiness.set("store", "not open yet")
+        if self._settings.role is not SinkRole.QUERY and not migrate_only:
+            self._readiness.set("kafka", "no partitions assigned yet")
         async with self._status_page():
             store = await self._open_store()
             if store is None:

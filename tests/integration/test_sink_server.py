@@ -11,9 +11,8 @@ import pytest
 from chaukas.spec.common.v1 import query_pb2
 from chaukas.spec.server.v1 import server_pb2, server_pb2_grpc
 
-from contracts.api_keys import Scope
 from contracts.dead_letters import SourceRecord
-from contracts.identity import IDENTITY_METADATA, Identity
+from contracts.identity import IDENTITY_METADATA, Identity, Scope
 from runtime.settings import KafkaSettings
 from tests.support.broker import Broker
 from tests.support.clickhouse_server import Server, clickhouse_server
