@@ -40,6 +40,8 @@ EVERY_FILTER = QueryFilter(
 )
 FACT_FILTER = QueryFilter(session_id="s", agent_id="a", span_id="sp", trace_id="tr", text_query="needs SKILL")
 
+DAY_NS = 86_400 * 10**9
+
 CASES: dict[str, Callable[[], Statement]] = {
     "event_page_newest": lambda: builder.event_page(ALL, QueryFilter(), ALWAYS, False, None, 101),
     "event_page_newest_one_project": lambda: builder.event_page(ONE, QueryFilter(), ALWAYS, False, None, 101),
@@ -52,6 +54,13 @@ CASES: dict[str, Callable[[], Statement]] = {
     "event_payloads": lambda: builder.rows_at("event_payloads", ONE, [(17, 5, "web"), (16, 4, "web")]),
     "event_stats": lambda: builder.event_stats(TWO, ALWAYS),
     "event_stats_range": lambda: builder.event_stats(ONE, DAY),
+    "stats_seen": lambda: Statement(builder.template("stats_seen").substitute(), {}),
+    "stats_plan": lambda: builder.stats_plan(TWO, ALWAYS, range(-25_567, 106_752), 17),
+    "stats_days": lambda: builder.stats_days(TWO, ALWAYS, range(-25_567, 106_752), []),
+    "stats_days_range": lambda: builder.stats_days(
+        ONE, NsRange(DAY_NS - 1, 3 * DAY_NS + 1), range(1, 3), [("web", 2), ("web", 1)]
+    ),
+    "stats_days_whole": lambda: builder.stats_days(ALL, NsRange(DAY_NS, 3 * DAY_NS), range(1, 3), []),
     "handoff_page": lambda: builder.handoff_page(ALL, FACT_FILTER, DAY, False, (17, 5, 0, "h", "web"), 101),
     "handoff_rows": lambda: builder.rows_at("handoff_rows", ALL, [(17, 5, 0, "h", "web")]),
     "handoff_hops": lambda: builder.handoff_hops(TWO, [("web", "s")], [(17, 5, 0, "h", "web")]),
