@@ -39,8 +39,6 @@ REST_SECONDS = 300.0
 #: Days looked at, and seconds spent on counting, per pass.
 DAYS_PER_PASS, SECONDS_PER_PASS = 500, 5.0
 
-_TABLES = ("event_stats_progress", "event_stats_days")
-
 
 class DailyStats:
     """Marks and counts days with a client of its own, on one thread at a time."""
@@ -109,8 +107,8 @@ class DailyStats:
         self._client.command(read_sql(f"stats/{name}.sql"), parameters=parameters, settings=EXACT)
 
 
-def forget_days(client: Client, tenant_id: str) -> None:
-    """The events of `tenant_id` are to be counted again: call after events of it were taken away. Blocks."""
+def forget_days(client: Client, tenant_id: str = "") -> None:
+    """The days of `tenant_id` (empty: of every tenant) are to be counted again: call after events were taken away. Blocks."""
     generation = client.query(
         "SELECT greatest(max(generation) + 1, toUInt64(toUnixTimestamp64Micro(now64(6)))) FROM event_stats_days"
     ).result_rows[0][0]
@@ -119,6 +117,5 @@ def forget_days(client: Client, tenant_id: str) -> None:
 
 
 def forget_all(client: Client) -> None:
-    """Everything is to be counted again. Blocks."""
-    for table in _TABLES:  # in this order: without progress nobody reads counted days
-        client.command(f"TRUNCATE TABLE {table}")
+    """Everything is to be counted again: nobody uses counted days now, and the next pass marks all days first. Blocks."""
+    client.command("TRUNCATE TABLE event_stats_progress")
