@@ -86,7 +86,9 @@ def main() -> None:
     # The window's entries hold no cycles; looking through them again and again costs a tenth of the throughput.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    logger.info("starting", group=processors.app.conf.id, instance=settings.instance, window_offsets=settings.window_offsets)
+    logger.info(
+        "starting", group=processors.app.conf.id, instance=settings.instance, window_offsets=settings.window_offsets
+    )
     Worker(processors.app, page, loop=loop).execute_from_commandline()
 
 
