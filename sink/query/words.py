@@ -15,12 +15,13 @@ import unicodedata
 
 _SCRIPTS_WITHOUT_SPACES = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
 _KINDS = ("L", "M", "N")
-# RE2 has no intersection of classes, but "neither not-A nor not-B" is one: [^\P{A}\P{B}].
 _OTHERS = "".join(rf"\p{{{script}}}" for script in _SCRIPTS_WITHOUT_SPACES)
-_SINGLE = "|".join(rf"[^\P{{{kind}}}\P{{{script}}}]" for kind in _KINDS for script in _SCRIPTS_WITHOUT_SPACES)
-_RUN = "(?:" + "|".join(rf"[^\P{{{kind}}}{_OTHERS}]" for kind in _KINDS) + "|_)+"
-#: RE2, over lower-cased text; each match is a word.
-WORD_PATTERN = rf"{_SINGLE}|{_RUN}(?:[.':]{_RUN})*"
+# RE2 has no intersection of classes, but "neither not-A nor of these scripts" is one: [^\P{A}\p{Han}].
+_CHAR = "(?:" + "|".join(rf"[^\P{{{kind}}}{_OTHERS}]" for kind in _KINDS) + "|_)"
+# Letters, marks and numbers of a script are what is neither a punctuation mark nor a symbol of it.
+_SINGLE = "|".join(rf"[^\P{{{script}}}\p{{P}}\p{{S}}]" for script in _SCRIPTS_WITHOUT_SPACES)
+#: RE2, over lower-cased text; each match is a word. Compiling it is most of its price, so it is kept short.
+WORD_PATTERN = rf"{_SINGLE}|{_CHAR}(?:[.':]?{_CHAR})*"
 
 _JOINERS = frozenset(".':")
 
