@@ -1,4 +1,6 @@
-"""``python -m sink [--role all|writer|query] [--migrate-only]``: exit code 0 after a stop, 1 after a failure, 2 for wrong settings."""
+"""``python -m sink [--role all|writer|query] [--migrate-only]``: exit code 0 after a stop, 1 after a failure, 2 for wrong settings.
+
+``python -m sink retention …`` and ``python -m sink hold …``: see :mod:`sink.admin`."""
 
 from __future__ import annotations
 
@@ -13,16 +15,20 @@ from contracts.errors import PermanentError
 from runtime.logs import configure
 from runtime.settings import InvalidSettings, KafkaSettings, SinkSettings, load
 from runtime.settings.sink import SinkRole
+from sink import admin
 from sink.dsn import InvalidDsn, parse_dsn
 from sink.process import SinkProcess
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the sink until it is told to stop. Blocks."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in admin.COMMANDS:
+        return admin.main(given)
     parser = argparse.ArgumentParser(prog="python -m sink", description="Kafka to ClickHouse, and queries.")
     parser.add_argument("--role", choices=[role.value for role in SinkRole], help="overrides SINK_ROLE")
     parser.add_argument("--migrate-only", action="store_true", help="bring the schema up to date and leave")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     try:
         settings = load(SinkSettings, **({"role": options.role} if options.role else {}))
         kafka = load(KafkaSettings)

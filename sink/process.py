@@ -36,6 +36,7 @@ from sink.metrics import SinkMetrics
 from sink.migrate import migrate
 from sink.query.daily import DailyStats
 from sink.query.server import QueryServer, serve
+from sink.retention import Retention
 from sink.settle import Settler
 from sink.store import Store
 from sink.store_errors import describe
@@ -45,6 +46,8 @@ log = get_logger(__name__)
 
 #: Between attempts to reach a store that is away, seconds.
 _RECONNECT_SECONDS = 2.0
+#: After a retention run that failed, seconds.
+_RETENTION_RETRY_SECONDS = 600.0
 #: A request to a server may take this much longer than the statement in it, seconds.
 _REQUEST_MARGIN_SECONDS = 5.0
 
@@ -176,6 +179,8 @@ class SinkProcess:
         margin = self._settings.insert_timeout_seconds + _REQUEST_MARGIN_SECONDS
         settler = Settler(store.settler, self._metrics, margin_seconds=margin)
         daily = DailyStats(store.settler, margin_seconds=margin)
+        retention = Retention(store.settler, store.cluster, self._settings.retention_days)
+        next_run = 0.0
         while not self._stopping.is_set():
             try:
                 await asyncio.to_thread(settler.settle)
@@ -186,6 +191,13 @@ class SinkProcess:
                 await asyncio.to_thread(daily.refresh)
             except (ClickHouseError, OSError) as error:
                 log.warning("counting days failed and will be repeated", error=describe(error))
+            if (now := asyncio.get_running_loop().time()) >= next_run:
+                next_run = now + self._settings.retention_run_hours * 3600
+                try:
+                    await asyncio.to_thread(retention.run)
+                except (ClickHouseError, OSError) as error:
+                    next_run = now + _RETENTION_RETRY_SECONDS
+                    log.warning("retention failed and will be repeated", error=describe(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._settings.settle_seconds / 3)
 

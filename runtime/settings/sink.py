@@ -52,6 +52,15 @@ class SinkSettings(ProcessSettings):
         le=3600,
         description="Copies of an event further apart than the processors' window are settled within this time, seconds.",
     )
+    retention_days: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Days to keep events of tenants without days of their own (`python -m sink retention set`), counted from receipt; 0: for ever.",
+    )
+    retention_run_hours: float = Field(
+        24.0, gt=0, le=24 * 31, description="How often the writer drops what has expired, hours."
+    )
     dead_letters_accepted_until: AwareDatetime | None = Field(
         None,
         description="RFC 3339. After a flood of dead letters stopped the sink: letters of records with an earlier Kafka time are accepted and no longer count as a flood.",
