@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ingest_steps, processors_latency, processors_steps, processors_worker, sink_queries, sink_stats
+from benchmarks import ingest_steps, processors_latency, processors_steps, processors_worker, sink_queries, sink_rows, sink_stats, sink_writer
 from benchmarks.measure import Result
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
@@ -22,7 +22,9 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
     "processors-steps": processors_steps.run,
     "processors-worker": processors_worker.run,
     "sink-queries": sink_queries.run,
+    "sink-rows": sink_rows.run,
     "sink-stats": sink_stats.run,
+    "sink-writer": sink_writer.run,
 }
 
 
