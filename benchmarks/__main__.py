@@ -13,7 +13,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ingest_steps, processors_latency, processors_steps, processors_worker, sink_queries, sink_rows, sink_stats, sink_writer
+from benchmarks import (
+    ingest_steps,
+    processors_latency,
+    processors_steps,
+    processors_worker,
+    sink_queries,
+    sink_rows,
+    sink_stats,
+    sink_writer,
+)
 from benchmarks.measure import Result
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {

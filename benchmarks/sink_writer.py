@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 from prometheus_client import CollectorRegistry
@@ -151,8 +152,6 @@ def _whole(
     writer = Writer(insert, _NoLetters(), metrics)
     policy = BatchPolicy(settings.batch_rows, settings.batch_bytes, settings.batch_age_seconds)
     loop = kafka_consumer.build(kafka, group, writer, policy, metrics, Readiness(), revoke_seconds=5)
-    original = kafka_consumer.prepare
-    kafka_consumer.prepare = clock.prepare
     thread_cpu: list[float] = []
 
     def consume() -> None:
@@ -171,11 +170,11 @@ def _whole(
         loop._threads.shutdown()
 
     try:
-        thread = threading.Thread(target=consume)
-        thread.start()
-        thread.join()
+        with patch("sink.consumer.prepare", clock.prepare):
+            thread = threading.Thread(target=consume)
+            thread.start()
+            thread.join()
     finally:
-        kafka_consumer.prepare = original
         store.close()
     assert inserted == count
     consumer_thread, whole = thread_cpu[1] - thread_cpu[0], thread_cpu[2]
