@@ -57,7 +57,7 @@ SELECT
   n + {{again:UInt8}} * 1000000000,
   reinterpretAsFixedString(sipHash128(n))::String || reinterpretAsFixedString(sipHash128(n, 1))::String AS hash,
   hash,
-  toDateTime64(received_at, 6)
+  if({{live:UInt8}}, now64(6), toDateTime64(received_at, 6))
 FROM
 (
   SELECT
@@ -121,8 +121,21 @@ def settle_down(client: Client, most_seconds: float = 300) -> None:
         time.sleep(0.3)
 
 
-def insert(client: Client, events: int, start: int, first: int, count: int, *, stride: int = 1, again: int = 0) -> None:
-    """`count` events from number `first` on, of a stream that brings `events` in thirty days; in one block."""
+def insert(
+    client: Client,
+    events: int,
+    start: int,
+    first: int,
+    count: int,
+    *,
+    stride: int = 1,
+    again: int = 0,
+    live: bool = False,
+) -> None:
+    """`count` events from number `first` on, of a stream that brings `events` in thirty days; in one block.
+
+    `live`: the store takes them now, not when they happened.
+    """
     parameters = {
         "tenant": TENANT,
         "start_ns": start,
@@ -133,6 +146,7 @@ def insert(client: Client, events: int, start: int, first: int, count: int, *, s
         "count": count,
         "stride": stride,
         "again": again,
+        "live": int(live),
     }
     client.command(_ROWS, parameters=parameters)
 

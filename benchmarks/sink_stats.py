@@ -10,8 +10,9 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from chaukas.spec.server.v1.server_pb2 import GetEventStatsRequest
+from chaukas.spec.server.v1.server_pb2 import GetEventStatsRequest, GetEventStatsResponse
 
 from benchmarks.measure import Result, compare_wall
 from benchmarks.sink_fill import DAYS, TENANT, bench_events, filled, insert, start_ns
@@ -19,7 +20,7 @@ from contracts.identity import Identity, Scope
 from runtime.settings import SinkSettings, load
 from sink.query import identity
 from sink.query.builder import event_stats
-from sink.query.daily import DailyStats
+from sink.query.daily import DailyStats, forget_all
 from sink.query.engine import Deadline, Engine
 from sink.query.ranges import NsRange
 from sink.query.stats import EventStats
@@ -49,9 +50,13 @@ def run() -> Iterator[Result]:
                 ours, theirs = compare_wall(_ours(runner, stats, bounds), _recount(runner, engine, bounds), rounds=9)
                 what = f"GetEventStats, {name}, {events:,} events (clock)"
                 yield Result("sink-stats", what, "one statement over the events", ours, theirs, 1)
+        for bounds in ranges.values():
+            answer = GetEventStatsResponse.FromString(_ours(runner, stats, bounds)(0))
+            ((counted, sessions, *_),) = _recount(runner, engine, bounds)(0)
+            assert (answer.total_events, answer.total_sessions) == (counted, sessions)
 
 
-def _ours(runner: asyncio.Runner, stats: EventStats, bounds: NsRange) -> Callable[[int], object]:
+def _ours(runner: asyncio.Runner, stats: EventStats, bounds: NsRange) -> Callable[[int], Any]:
     request = GetEventStatsRequest()
     for name, value in (("start", bounds.start), ("end", bounds.end)):
         if value is not None:
@@ -59,13 +64,14 @@ def _ours(runner: asyncio.Runner, stats: EventStats, bounds: NsRange) -> Callabl
     return lambda _: runner.run(stats.get_event_stats(_CALLER, request, Deadline.after(60)))
 
 
-def _recount(runner: asyncio.Runner, engine: Engine, bounds: NsRange) -> Callable[[int], object]:
+def _recount(runner: asyncio.Runner, engine: Engine, bounds: NsRange) -> Callable[[int], Any]:
     statement = event_stats(identity.Scope(TENANT, None), bounds)
     return lambda _: runner.run(engine.rows(statement, Deadline.after(60)))
 
 
 def count_days(store: Store) -> None:
     """As the background task of a sink that has been running all along."""
+    forget_all(store.settler)
     daily = DailyStats(store.settler, margin_seconds=0, rest_seconds=0)
     while daily.refresh():
         pass
@@ -80,7 +86,7 @@ def _stream(store: Store, events: int) -> Iterator[None]:
     def stream() -> None:
         first = events
         while not ended.wait(_PAUSE_SECONDS):
-            insert(store.writer, events, start, first, _BLOCK)
+            insert(store.writer, events, start, first, _BLOCK, live=True)
             first += _BLOCK
 
     thread = threading.Thread(target=stream)
