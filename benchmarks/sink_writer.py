@@ -2,7 +2,7 @@
 
 Wall time, because that is what decides how much comes through; CPU per event beside it, of consuming (librdkafka, Python
 objects, commits), mapping, and inserting (Arrow, the engine, its materialized view) apart. Merges are stopped in both:
-they would be charged to whichever happens to run; see sink-merges for their price.
+they would be charged to whichever happens to run.
 """
 
 from __future__ import annotations
