@@ -64,6 +64,7 @@ class SinkUnderTest:
     def _environment(self) -> dict[str, str]:
         return {
             **os.environ,
+            "TMPDIR": str(self.directory),  # a killed process leaves the block it was inserting as a file
             "CLICKHOUSE_DSN": self.dsn,
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "KAFKA_TOPIC_PREFIX": self.kafka.topic_prefix,
