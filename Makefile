@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test test-unit lint format chaos bench proto docs lock clean
+.PHONY: up test test-unit lint format chaos chaos-selftest bench proto docs lock clean
 
 up: $(STAMP)  ## Start the whole system, send a recorded session through the front door, show what came out
 	@$(BIN)/chaukas-gateway up
@@ -27,6 +27,9 @@ format: $(STAMP)
 
 chaos: $(STAMP)  ## What must survive kills and failures, again and again; ONLY=name, TRIAL=name, SEED=number, ROUNDS=number
 	@$(BIN)/python -m tests.conservation $(if $(ONLY),--only $(ONLY)) $(if $(TRIAL),--trial $(TRIAL)) $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+chaos-selftest: $(STAMP)  ## The proof that the account of a trial notices: the product broken on purpose; TRIAL=name for one
+	@$(BIN)/python -m tests.conservation --selftest $(if $(TRIAL),--trial $(TRIAL)) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP)  ## Ratios against a baseline of the same run; ONLY=name for one
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

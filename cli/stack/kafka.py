@@ -31,14 +31,17 @@ class LocalKafkaSettings(KafkaSettings):
         return {**super().client_config({} if environment is None else environment), "log_level": "4"}
 
 
-def properties(data: Path, port: int, controller_port: int) -> str:
-    """``server.properties``. The quorum is static: the ports may change from one start to the next with the data kept."""
+def properties(data: Path, port: int, controller_port: int, advertised_port: int = 0) -> str:
+    """``server.properties``. The quorum is static: the ports may change from one start to the next with the data kept.
+
+    `advertised_port`: where clients are sent, when something stands before the broker; 0: its own port.
+    """
     values = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
         "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{advertised_port or port}",
         "controller.listener.names": "CONTROLLER",
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "8",
@@ -52,10 +55,13 @@ def properties(data: Path, port: int, controller_port: int) -> str:
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
-def write_configuration(directory: Path, jars: list[Path], port: int, controller_port: int) -> None:
+def write_configuration(
+    directory: Path, jars: list[Path], port: int, controller_port: int, advertised_port: int = 0
+) -> None:
     """Write ``server.properties`` and the Java argument file with the class path. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomic(directory / "server.properties", properties(directory / "data", port, controller_port))
+    content = properties(directory / "data", port, controller_port, advertised_port)
+    write_atomic(directory / "server.properties", content)
     class_path = ":".join(str(jar) for jar in jars)
     quoted = class_path.replace("\\", "\\\\").replace('"', '\\"')
     write_atomic(directory / "classpath.args", f'-cp "{quoted}"\n')

@@ -89,7 +89,7 @@ def endpoints(settings: Settings, ports: Mapping[str, int], api_key: str) -> End
         api_key=api_key,
         tenant_id=settings.stack.tenant_id,
         project_id=settings.stack.project_id,
-        kafka_bootstrap_servers=f"{kafka.HOST}:{ports['STACK_KAFKA_PORT']}",
+        kafka_bootstrap_servers=_bootstrap_servers(settings, ports),
     )
 
 
@@ -109,7 +109,7 @@ def environment(
     return {
         **kept,
         **{name: str(port) for name, port in ports.items()},
-        "KAFKA_BOOTSTRAP_SERVERS": f"{kafka.HOST}:{ports['STACK_KAFKA_PORT']}",
+        "KAFKA_BOOTSTRAP_SERVERS": _bootstrap_servers(settings, ports),
         "CLICKHOUSE_DSN": dsn or f"chdb:///{quote(str(directory / 'clickhouse'))}",
         "GATEWAY_KEYS_FILE": str(directory / "keys.json"),
         "GATEWAY_SINK_TARGET": _address(settings.sink.grpc_host, ports["SINK_GRPC_PORT"]),
@@ -174,6 +174,10 @@ def log_directory(directory: Path) -> Path:
 
 def temporary_directory(directory: Path) -> Path:
     return directory / "tmp"
+
+
+def _bootstrap_servers(settings: Settings, ports: Mapping[str, int]) -> str:
+    return f"{kafka.HOST}:{settings.stack.kafka_advertised_port or ports['STACK_KAFKA_PORT']}"
 
 
 def _address(host: str, port: int) -> str:

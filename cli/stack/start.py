@@ -67,7 +67,7 @@ def _start(settings: Settings, directory: Path, report: Reporter) -> Started:
     _refuse_running(directory, previous)
     _clear_leftovers(directory, report)
     ports = settle(plan.port_requests(settings), previous.ports if previous else {}, auto=plan.auto_ports(settings))
-    _provide_kafka(directory, ports, report)
+    _provide_kafka(settings, ports, report)
     key = development_key(directory, settings.stack.tenant_id)
     token = sink_token(directory)
     programs = plan.programs(settings, ports)
@@ -114,10 +114,11 @@ def _clear_leftovers(directory: Path, report: Reporter) -> None:
             stop_all(directory, grace_seconds=_LEFTOVER_GRACE_SECONDS)
 
 
-def _provide_kafka(directory: Path, ports: dict[str, int], report: Reporter) -> None:
-    place = directory / "kafka"
+def _provide_kafka(settings: Settings, ports: dict[str, int], report: Reporter) -> None:
+    place = settings.stack.dir / "kafka"
     jars = provide(locked_jars(), maven_repository(), fetch_with_jgo, report)
-    kafka.write_configuration(place, jars, ports["STACK_KAFKA_PORT"], ports["STACK_KAFKA_CONTROLLER_PORT"])
+    own, controller = ports["STACK_KAFKA_PORT"], ports["STACK_KAFKA_CONTROLLER_PORT"]
+    kafka.write_configuration(place, jars, own, controller, settings.stack.kafka_advertised_port)
     if not kafka.is_formatted(place):
         with report.step("Preparing Kafka's storage"):
             kafka.format_storage(place)

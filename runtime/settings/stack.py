@@ -26,6 +26,12 @@ class StackSettings(BaseSettings):
     )
     kafka_port: int = Field(9092, ge=0, le=65535, description="Port of the local Kafka broker; 0: a free one.")
     kafka_controller_port: int = Field(9093, ge=0, le=65535, description="Port of its KRaft controller; 0: a free one.")
+    kafka_advertised_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port the broker sends its clients to, when a proxy or a port forward stands before it; 0: its own.",
+    )
     kafka_heap_mb: int = Field(512, ge=256, le=65536, description="Largest Java heap of the local broker, MiB.")
     gateways: int = Field(1, ge=1, le=64, description="Gateway processes; they share their two ports.")
     processors: int = Field(1, ge=1, le=64, description="Processors processes; they share the partitions.")

@@ -7,10 +7,13 @@ import random
 import sys
 from collections.abc import Callable
 
-from tests.conservation import processors_chaos
+from tests.conservation import pipeline_chaos, processors_chaos, selftest
 
 #: Each takes the trial's name (or None for all), a seed and the number of rounds; returns how many trials failed.
-CHAOS: dict[str, Callable[[str | None, int, int], int]] = {"processors": processors_chaos.run}
+CHAOS: dict[str, Callable[[str | None, int, int], int]] = {
+    "processors": processors_chaos.run,
+    "pipeline": pipeline_chaos.run,
+}
 
 
 def main() -> int:
@@ -19,7 +22,12 @@ def main() -> int:
     parser.add_argument("--trial", help="one trial instead of all")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--selftest", action="store_true", help="break the product on purpose; each must be noticed")
     options = parser.parse_args()
+    if options.selftest:
+        unnoticed = selftest.run(options.trial, options.seed)
+        print(f"{unnoticed} breakages went unnoticed (seed {options.seed})", flush=True)
+        return 1 if unnoticed else 0
     print(f"seed {options.seed}, {options.rounds} rounds", flush=True)
     failed = sum(
         run(options.trial, options.seed, options.rounds) for name, run in CHAOS.items() if options.only in (None, name)

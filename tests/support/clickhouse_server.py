@@ -17,6 +17,8 @@ class Server:
     directory: Path
     port: int = 0
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
+    #: What runs as the server.
+    module: str = "tests.support.clickhouse_http"
 
     def dsn(self, database: str) -> str:
         return f"clickhouse://127.0.0.1:{self.port}/{database}"
@@ -26,7 +28,7 @@ class Server:
         command = [
             sys.executable,
             "-m",
-            "tests.support.clickhouse_http",
+            self.module,
             str(self.directory / "server"),
             str(self.port),
         ]

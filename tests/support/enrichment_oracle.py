@@ -127,11 +127,11 @@ def _enrichment(this: Seen, visible: list[Seen]) -> enrichment_pb2.Enrichment:
         conflicts_with=this.conflicts_with,
     )
     if this.sent_ns is not None:
-        made.clock_skew_ms = (this.received_ns - this.sent_ns) / 1e6
+        made.clock_skew_ms = (this.received_ns - this.sent_ns) / 10**6
     start = None if this.marked else _start_of(this, visible)
     if start is not None:
         made.start_event_id = start.event.event_id
-        made.duration_ms = (this.time_ns - start.time_ns) / 1e6
+        made.duration_ms = (this.time_ns - start.time_ns) / 10**6
         if this.event.HasField("error"):
             lost = _lost(start)
             if lost.ByteSize():
@@ -196,7 +196,7 @@ def _handoffs(this: Seen, visible: list[Seen]) -> list[facts_pb2.HandoffFact]:
             fact.revision = 2
             fact.picked_up_event_id = this.event.event_id
             fact.picked_up_at.seconds, fact.picked_up_at.nanos = divmod(this.time_ns, 10**9)
-            fact.latency_ms = (this.time_ns - other.time_ns) / 1e6
+            fact.latency_ms = (this.time_ns - other.time_ns) / 10**6
             facts.append(fact)
     if this.event.type == pb.EVENT_TYPE_AGENT_HANDOFF:
         facts.append(_handed_off(this))
@@ -271,7 +271,7 @@ def _call(start: Seen | None, end: Seen | None, namespace: uuid.UUID) -> facts_p
     if start is not None and end is not None:
         failed = end.event.HasField("error") or end.status == pb.EVENT_STATUS_FAILED
         fact.status = facts_pb2.MCP_CALL_STATUS_ERROR if failed else facts_pb2.MCP_CALL_STATUS_OK
-        fact.measured_ms = (end.time_ns - start.time_ns) / 1e6
+        fact.measured_ms = (end.time_ns - start.time_ns) / 10**6
         fact.revision = 3
     elif end is not None:
         fact.status, fact.revision = facts_pb2.MCP_CALL_STATUS_ORPHAN_END, 2
