@@ -41,7 +41,7 @@ def change_the_clients_bytes() -> None:
     def changed(self: Any, delivery: Any, value: bytes, *rest: Any) -> None:
         send(self, delivery, value + tag, *rest)
 
-    Publisher.send = changed  # type: ignore[method-assign]
+    Publisher.send = changed  # type: ignore[method-assign,assignment]
 
 
 def finish_before_delivery() -> None:
@@ -86,14 +86,14 @@ def drop_a_dead_letter() -> None:
     """What cannot be processed disappears."""
     from processors import emit
 
-    emit.emit_dead_letter = lambda *_: None  # type: ignore[assignment]
+    emit.emit_dead_letter = lambda *_: None
 
 
 def count_instead_of_facts() -> None:
     """Each time an MCP call is processed it counts as one more."""
     from processors import mcp_calls
 
-    mcp_calls.call_id = lambda event: str(uuid.uuid4())  # type: ignore[assignment]
+    mcp_calls.call_id = lambda event: str(uuid.uuid4())
 
 
 def commit_before_insert() -> None:
@@ -126,7 +126,7 @@ def swallow_a_failed_insert() -> None:
 
         return quietly
 
-    writer.arrow_insert = swallowing
+    writer.arrow_insert = swallowing  # type: ignore[assignment]
 
 
 BREAKAGES: dict[str, tuple[str, Any]] = {
