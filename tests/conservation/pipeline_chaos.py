@@ -31,7 +31,7 @@ def _one(name: str, seed: int, number: int) -> bool:
     try:
         outcome = perform(name, seed, directory, verbose=True)
         failed = bool(outcome.problems)
-        print(outcome.report if failed else outcome.summary, flush=True)
+        print(outcome.report if failed else f"{outcome.summary}\n{outcome.table}", flush=True)
     except Exception:  # the next trial goes on; this one is counted and shown
         print(traceback.format_exc(), flush=True)
     seconds = time.monotonic() - started

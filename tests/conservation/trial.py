@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from tests.conservation.account import Problem, problems
 from tests.conservation.evidence import Evidence, gather, history
 from tests.conservation.faults import nothing
+from tests.conservation.readers import Reader
 from tests.conservation.schedule import Step
 from tests.conservation.system import System
 from tests.conservation.traffic import Ledger, Traffic
@@ -32,6 +33,8 @@ class Outcome:
     recovery_seconds: float
     history: str = ""
     harms: Counter[str] = field(default_factory=Counter)
+    #: By harm: what senders and readers were answered from its beginning until the next one's.
+    seen: list[tuple[str, Counter[str], Counter[str]]] = field(default_factory=list)
 
     @property
     def summary(self) -> str:
@@ -46,9 +49,21 @@ class Outcome:
         )
 
     @property
+    def table(self) -> str:
+        """What clients saw while each harm lasted."""
+
+        def words(answers: Counter[str]) -> str:
+            return ", ".join(f"{name} {n}" for name, n in sorted(answers.items())) or "-"
+
+        return "\n".join(
+            f"  {harm}\n    senders: {words(senders)}\n    readers: {words(readers)}"
+            for harm, senders, readers in self.seen
+        )
+
+    @property
     def report(self) -> str:
         """For a person who must find out what happened."""
-        lines = [f"seed {self.seed}", "schedule:", *(f"  {line}" for line in self.done), self.summary]
+        lines = [f"seed {self.seed}", "schedule:", *(f"  {line}" for line in self.done), self.summary, self.table]
         lines += ["problems:", *(f"  {problem}" for problem in self.problems)]
         if self.history:
             lines += ["the first event concerned:", self.history]
@@ -69,9 +84,11 @@ def run(
 
     `ready_between`: wait for everything to be ready after each step, for harm that must meet a healthy system.
     """
-    harms = _Harms(system, seed, log)
     traffic = Traffic(system, project, seed)
+    reader = Reader(system, project)
+    harms = _Harms(system, seed, log, traffic.ledger.answers, reader.answers)
     traffic.start()
+    reader.start()
     try:
         traffic.wait_for_more(200)
         for number, step in enumerate(steps):
@@ -85,20 +102,30 @@ def run(
         traffic.wait_for_more(100)
     finally:
         ledger = traffic.stop()
+        reader.stop()
     system.wait_ready(180)
     system.wait_drained()
     recovery = time.monotonic() - ended
     evidence, found = _account(system, project, ledger, settle_seconds)
     first = next((problem.event_id for problem in found if problem.event_id), "")
     story = history(system, first) if first else ""
-    return Outcome(seed, harms.done, ledger, evidence, found, recovery, story, harms.counts)
+    return Outcome(seed, harms.done, ledger, evidence, found, recovery, story, harms.counts, harms.seen())
 
 
 class _Harms:
     """Does the steps, each with a generator of its own, so that one that runs beside others does not change theirs."""
 
-    def __init__(self, system: System, seed: int, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        system: System,
+        seed: int,
+        log: Callable[[str], None],
+        senders: Counter[str],
+        readers: Counter[str],
+    ) -> None:
         self._system, self._seed, self._log = system, seed, log
+        self._answers = (senders, readers)
+        self._marks: list[tuple[str, Counter[str], Counter[str]]] = []
         self._began = time.monotonic()
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="harm")
         self._running: list[Future[None]] = []
@@ -118,8 +145,18 @@ class _Harms:
         for future in self._running:
             future.result()
 
+    def seen(self) -> list[tuple[str, Counter[str], Counter[str]]]:
+        """By harm, the answers from its beginning to the next one's (or the trial's end)."""
+        ends = [*self._marks[1:], ("", Counter(self._answers[0]), Counter(self._answers[1]))]
+        return [
+            (name, later[1] - senders, later[2] - readers)
+            for (name, senders, readers), later in zip(self._marks, ends, strict=True)
+        ]
+
     def _do(self, number: int, step: Step) -> None:
         at = time.monotonic() - self._began
+        senders, readers = map(Counter, self._answers)
+        self._marks.append((str(step), senders, readers))
         detail = step.fault(self._system, random.Random(self._seed * 10_000 + number), step.seconds)
         if step.fault is not nothing:
             self.counts[step.fault.__name__] += 1
