@@ -11,6 +11,8 @@ from contracts.v1 import identity_pb2
 IDENTITY_METADATA = "chaukas-identity-bin"
 #: gRPC metadata by which the gateway proves to the sink that it is the gateway.
 INTERNAL_TOKEN_METADATA = "chaukas-internal-token"  # noqa: S105 - a name, not a secret
+#: gRPC metadata by which an operator proves to the sink that retention and legal holds are theirs to change.
+ADMIN_TOKEN_METADATA = "chaukas-admin-token"  # noqa: S105 - a name, not a secret
 
 
 class Scope(enum.StrEnum):

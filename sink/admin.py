@@ -1,7 +1,7 @@
 """What an operator does to the store: ``python -m sink retention …`` and ``python -m sink hold …``.
 
-The embedded engine belongs to one process: stop the sink first (it also runs retention itself, every
-SINK_RETENTION_RUN_HOURS); with a server these commands work beside it.
+For a sink that does not run: the embedded engine belongs to one process. ``chaukas-gateway retention`` and
+``chaukas-gateway hold`` do the same through a running one (:mod:`sink.store_admin`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contracts.errors import PermanentError
 from runtime.settings import InvalidSettings, SinkSettings, load
 from sink.dsn import InvalidDsn
 from sink.migrate import migrate
-from sink.retention import DEFAULT, Hold, Retention
+from sink.retention import DEFAULT, MAX_DAYS, Hold, Retention
 from sink.store import Store
 from sink.store_errors import describe
 
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         dest="action", required=True
     )
     hold.add_parser("list")
-    for name in ("add", "release"):
+    for name in ("add", "remove", "release"):
         one = hold.add_parser(name)
         one.add_argument("tenant")
         one.add_argument("--session", default="", help="one session; without: the whole tenant")
@@ -47,10 +47,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: done; 1: the store cannot be used; 2: wrong settings or arguments. Blocks."""
+    """0: done; 1: the store cannot be used, or there is no such hold; 2: wrong settings or arguments. Blocks."""
     options = _parser().parse_args(arguments)
-    if getattr(options, "days", 0) < 0 or getattr(options, "days", 0) > 100_000:
-        print("days: 0 (for ever) to 100000", file=sys.stderr)
+    if not 0 <= getattr(options, "days", 0) <= MAX_DAYS:
+        print(f"days: 0 (for ever) to {MAX_DAYS}", file=sys.stderr)
         return 2
     try:
         settings = load(SinkSettings)
@@ -63,23 +63,26 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     try:
         migrate(store.settler, cluster=store.cluster)
-        _do(Retention(store.settler, store.cluster, settings.retention_days), options)
+        return _do(Retention(store.settler, store.cluster, settings.retention_days), options)
     except (PermanentError, ClickHouseError) as error:
         print(error if isinstance(error, PermanentError) else describe(error), file=sys.stderr)
         return 1
     finally:
         store.close()
-    return 0
 
 
-def _do(retention: Retention, options: argparse.Namespace) -> None:
+def _do(retention: Retention, options: argparse.Namespace) -> int:
     if options.group == "hold":
         if options.action == "list":
             for hold in retention.holds():
                 print(hold.tenant_id, hold.session_id or "(whole tenant)", hold.reason, sep="\t")
-            return
+            return 0
         hold = Hold(options.tenant, options.session, options.reason)
-        (retention.hold if options.action == "add" else retention.release)(hold)
+        if options.action == "add":
+            retention.hold(hold)
+        elif not retention.release(hold):
+            print("no such hold is in force", file=sys.stderr)
+            return 1
     elif options.action == "set":
         retention.set_days(options.tenant, options.days)
     elif options.action == "run":
@@ -90,3 +93,4 @@ def _do(retention: Retention, options: argparse.Namespace) -> None:
     else:
         for tenant, days in retention.days().items():
             print(tenant or "(default)", days or "for ever", sep="\t")
+    return 0

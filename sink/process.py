@@ -39,6 +39,7 @@ from sink.query.server import QueryServer, serve
 from sink.retention import Retention
 from sink.settle import Settler
 from sink.store import Store
+from sink.store_admin import StoreAdmin
 from sink.store_errors import describe
 from sink.writer import Writer, arrow_insert
 
@@ -128,7 +129,8 @@ class SinkProcess:
                 writing = Writing(self._consumer(store), self._on_writer_end)
                 settling = asyncio.create_task(self._settle(store))
             if role is not SinkRole.WRITER:
-                queries = await serve(store, self._settings, self._readiness, self._registry)
+                admin = StoreAdmin(store, store.cluster, self._settings.retention_days)
+                queries = await serve(store, self._settings, self._readiness, self._registry, admin)
             await self._stopping.wait()
         except OSError as error:
             self._fail(error)

@@ -15,6 +15,7 @@ next run.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,10 @@ DEFAULT = ""
 _SETTLED_MONTHS = timedelta(days=62)
 _NEVER = -(2**63)
 _DAY_NS = 86_400 * 10**9
+#: What `days` may be.
+MAX_DAYS = 100_000
+#: One run of this process at a time, and no hold during one: it would be told that it is kept what is just being deleted.
+_RUNS = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class Hold:
     tenant_id: str
     session_id: str
     reason: str = ""
+    #: When it was set, Unix nanoseconds; 0: not yet.
+    set_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -74,14 +81,23 @@ class Retention:
         return {DEFAULT: self._default_days} | {str(tenant): int(days) for tenant, days in rows}
 
     def hold(self, hold: Hold) -> None:
-        self._set_hold(hold, released=0)
+        """From the return on no run deletes what is held. Blocks while a run of this process is under way."""
+        with _RUNS:
+            self._set_hold(hold, released=0)
 
-    def release(self, hold: Hold) -> None:
-        self._set_hold(hold, released=1)
+    def release(self, hold: Hold) -> bool:
+        """False: there is no such hold."""
+        there = any((one.tenant_id, one.session_id) == (hold.tenant_id, hold.session_id) for one in self.holds())
+        if there:
+            self._set_hold(hold, released=1)
+        return there
 
     def holds(self) -> list[Hold]:
         """Those in force."""
-        sql = "SELECT tenant_id, session_id, reason FROM legal_holds FINAL WHERE released = 0 ORDER BY ALL"
+        sql = (
+            "SELECT tenant_id, session_id, reason, toUnixTimestamp64Micro(set_at) * 1000 FROM legal_holds FINAL "
+            "WHERE released = 0 ORDER BY tenant_id, session_id"
+        )
         return [Hold(*row) for row in self._client.query(sql).result_rows]
 
     def _set_hold(self, hold: Hold, released: int) -> None:
@@ -93,7 +109,10 @@ class Retention:
 
     def run(self, now: datetime | None = None) -> Report:
         """Drop and delete what has expired at `now`. Blocks. Raises the driver's errors: the run is then to be repeated."""
-        at = now or datetime.now(UTC)
+        with _RUNS:
+            return self._run(now or datetime.now(UTC))
+
+    def _run(self, at: datetime) -> Report:
         days = self.days()
         report = Report()
         if not any(days.values()):

@@ -16,6 +16,8 @@ from runtime.keyfile import InvalidKeyFile, read_keys, write_keys
 
 KEYS_FILE = "keys.json"
 _TOKEN_FILE = "sink.token"  # noqa: S105 - a file's name
+#: What an operator shows to the sink, for `retention` and `hold`.
+ADMIN_TOKEN_FILE = "sink-admin.token"  # noqa: S105 - a file's name
 _LABEL = "development, made by `up`"
 
 
@@ -49,7 +51,15 @@ def development_key(directory: Path, tenant_id: str) -> str:
 
 def sink_token(directory: Path) -> str:
     """What the gateway shows to the sink. Raises OSError."""
-    path = directory / _TOKEN_FILE
+    return _token(directory / _TOKEN_FILE)
+
+
+def admin_token(directory: Path) -> str:
+    """What an operator shows to the sink. Raises OSError."""
+    return _token(directory / ADMIN_TOKEN_FILE)
+
+
+def _token(path: Path) -> str:
     if path.exists() and (token := path.read_text(encoding="utf-8").strip()):
         return token
     token = secrets.token_urlsafe(32)

@@ -94,7 +94,7 @@ def endpoints(settings: Settings, ports: Mapping[str, int], api_key: str) -> End
 
 
 def environment(
-    settings: Settings, ports: Mapping[str, int], sink_token: str, base: Mapping[str, str]
+    settings: Settings, ports: Mapping[str, int], sink_token: str, admin_token: str, base: Mapping[str, str]
 ) -> dict[str, str]:
     """The environment of every process: the caller's (`base`), with what makes this stack a stack.
 
@@ -115,6 +115,7 @@ def environment(
         "GATEWAY_SINK_TARGET": _address(settings.sink.grpc_host, ports["SINK_GRPC_PORT"]),
         "GATEWAY_SINK_TOKEN": sink_token,
         "SINK_TOKEN": sink_token,
+        "SINK_ADMIN_TOKEN": admin_token,
         # What a killed process leaves in its temporary directory stays in the stack's, and is nobody else's.
         "TMPDIR": str(temporary_directory(directory)),
         MARKER: marker_value(directory),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cli.stack import kafka, plan, supervisord_conf
 from cli.stack.control import Control, ControlUnavailable
-from cli.stack.credentials import development_key, sink_token
+from cli.stack.credentials import admin_token, development_key, sink_token
 from cli.stack.directory import exclusive, prepare
 from cli.stack.endpoints import Endpoints
 from cli.stack.errors import StackError
@@ -69,12 +69,11 @@ def _start(settings: Settings, directory: Path, report: Reporter) -> Started:
     ports = settle(plan.port_requests(settings), previous.ports if previous else {}, auto=plan.auto_ports(settings))
     _provide_kafka(settings, ports, report)
     key = development_key(directory, settings.stack.tenant_id)
-    token = sink_token(directory)
     programs = plan.programs(settings, ports)
     endpoints = plan.endpoints(settings, ports, key)
     write_atomic(directory / "env.sh", "".join(f"{line}\n" for line in endpoints.exports()), OWNER_ONLY)
 
-    environment = plan.environment(settings, ports, token, os.environ)
+    environment = plan.environment(settings, ports, sink_token(directory), admin_token(directory), os.environ)
     socket = _socket(directory)
     supervisor = _spawn_supervisor(directory, socket, programs, environment)
     try:

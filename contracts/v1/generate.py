@@ -57,7 +57,7 @@ def generate(output: Path) -> None:
         )
         if status:
             raise RuntimeError(f"protoc ended with status {status}")
-        services = [proto for proto in PROTOS if proto.endswith("insights.proto")]
+        services = [proto for proto in PROTOS if proto.endswith(("insights.proto", "store_admin.proto"))]
         status = protoc.main(
             [
                 "protoc",

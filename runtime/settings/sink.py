@@ -37,6 +37,10 @@ class SinkSettings(ProcessSettings):
     token: SecretStr = Field(
         SecretStr(""), description="What the gateway must show; empty: only on a loopback address."
     )
+    admin_token: SecretStr = Field(
+        SecretStr(""),
+        description="What an operator must show to change retention and legal holds (`chaukas-gateway retention|hold`); empty: nobody can. Not the gateway's SINK_TOKEN.",
+    )
     page_token_key: SecretStr = Field(
         SecretStr(""), description="Signs page tokens; empty: derived from SINK_TOKEN. The same on every query server."
     )
@@ -56,7 +60,7 @@ class SinkSettings(ProcessSettings):
         0,
         ge=0,
         le=100_000,
-        description="Days to keep events of tenants without days of their own (`python -m sink retention set`), counted from receipt; 0: for ever.",
+        description="Days to keep events of tenants without days of their own (`chaukas-gateway retention set`), counted from receipt; 0: for ever.",
     )
     retention_run_hours: float = Field(
         24.0, gt=0, le=24 * 31, description="How often the writer drops what has expired, hours."

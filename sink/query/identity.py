@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from contracts.errors import PermissionDenied, Unauthenticated
-from contracts.identity import IDENTITY_METADATA, INTERNAL_TOKEN_METADATA, Identity, identity_from_metadata
+from contracts.identity import (
+    ADMIN_TOKEN_METADATA,
+    IDENTITY_METADATA,
+    INTERNAL_TOKEN_METADATA,
+    Identity,
+    identity_from_metadata,
+)
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -32,7 +38,7 @@ class Scope:
 
 def authenticate(metadata: Metadata, token: str) -> Identity:
     """The caller the gateway vouches for; an empty `token` trusts every client. Raises Unauthenticated."""
-    found = {name: value if isinstance(value, bytes) else value.encode() for name, value in metadata}
+    found = _as_bytes(metadata)
     if token and not hmac.compare_digest(found.get(INTERNAL_TOKEN_METADATA, b""), token.encode()):
         raise Unauthenticated(f"metadata {INTERNAL_TOKEN_METADATA}: missing or wrong")
     try:
@@ -42,6 +48,21 @@ def authenticate(metadata: Metadata, token: str) -> Identity:
     if not identity.tenant_id:
         raise Unauthenticated(f"metadata {IDENTITY_METADATA}: names no tenant")
     return identity
+
+
+def authenticate_operator(metadata: Metadata, token: str) -> None:
+    """Whoever shows `token` may change retention and holds of every tenant; an empty one is nobody's.
+
+    Raises PermissionDenied or Unauthenticated.
+    """
+    if not token:
+        raise PermissionDenied("administration is off: SINK_ADMIN_TOKEN is not set for the sink")
+    if not hmac.compare_digest(_as_bytes(metadata).get(ADMIN_TOKEN_METADATA, b""), token.encode()):
+        raise Unauthenticated(f"metadata {ADMIN_TOKEN_METADATA}: missing or wrong")
+
+
+def _as_bytes(metadata: Metadata) -> dict[str, bytes]:
+    return {name: value if isinstance(value, bytes) else value.encode() for name, value in metadata}
 
 
 def scope_of(identity: Identity, tenant_id: str, project_id: str) -> Scope:

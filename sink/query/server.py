@@ -1,4 +1,4 @@
-"""The gRPC door of the sink. Its only client is the gateway.
+"""The gRPC door of the sink. Its client is the gateway; an operator's is :class:`sink.store_admin.StoreAdmin` alone.
 
 A call, in order: prove to be the gateway and name the caller → parse → scope and rules → read within the deadline → answer.
 Whatever fails becomes one status (errors.py); no exception text or stack trace leaves the process. `grpc.health.v1` needs
@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import grpc
 from chaukas.spec.server.v1 import server_pb2
@@ -30,17 +30,20 @@ from sink.query.engine import Deadline, Engine, Reads
 from sink.query.errors import refusal_of
 from sink.query.events import EventQueries
 from sink.query.handoffs import HandoffQueries
-from sink.query.identity import authenticate
+from sink.query.identity import Metadata, authenticate, authenticate_operator
 from sink.query.mcp_calls import McpQueries
 from sink.query.metrics import QueryMetrics
 from sink.query.pages import TokenCodec, signing_key
 from sink.query.stats import EventStats
+from sink.store_admin import ADMIN_SERVICE, StoreAdmin
 
 SPEC_SERVICE = "chaukas.spec.server.v1.ChaukasServerService"
 INSIGHTS_SERVICE = "chaukas.gateway.v1.InsightsService"
 
 #: Calls at once; more are refused with RESOURCE_EXHAUSTED before they are read.
 _MAX_CALLS = 256
+#: Longest time of an operator's call, seconds: a retention run deletes from a whole store.
+_ADMIN_SECONDS = 3_600.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", 1 * MIB),
     # A single event may be larger than an answer's usual limit.
@@ -51,8 +54,10 @@ _OPTIONS = (
 
 log = get_logger(__name__)
 
+#: Identity; None: an operator.
+Caller = TypeVar("Caller", Identity, None)
 #: (caller, request, deadline) → the serialized answer.
-Answer = Callable[[Identity, Any, Deadline], Awaitable[bytes]]
+Answer = Callable[[Caller, Any, Deadline], Awaitable[bytes]]
 
 
 class QueryServer:
@@ -72,7 +77,13 @@ class QueryServer:
         await self._server.stop(grace)
 
 
-async def serve(store: Reads, settings: SinkSettings, readiness: Readiness, registry: CollectorRegistry) -> QueryServer:
+async def serve(
+    store: Reads,
+    settings: SinkSettings,
+    readiness: Readiness,
+    registry: CollectorRegistry,
+    admin: StoreAdmin | None = None,
+) -> QueryServer:
     """Start to answer on ``SINK_GRPC_HOST:SINK_GRPC_PORT`` (port 0: a free one), on the running loop.
 
     Raises InvalidSettings (no token on an address others can reach) or OSError (the port is taken).
@@ -83,7 +94,11 @@ async def serve(store: Reads, settings: SinkSettings, readiness: Readiness, regi
             f"SINK_TOKEN is not set, and SINK_GRPC_HOST={settings.grpc_host!r} is not a loopback address: anyone who "
             "reaches it could read every tenant. Set SINK_TOKEN (and GATEWAY_SINK_TOKEN to the same value)."
         )
-    calls = _Calls(token, settings.query_timeout_seconds, QueryMetrics(registry))
+    admin_token = settings.admin_token.get_secret_value()
+    if admin_token and admin_token == token:
+        raise InvalidSettings("SINK_ADMIN_TOKEN must not be SINK_TOKEN: every gateway has that one.")
+    metrics = QueryMetrics(registry)
+    calls = _Calls(lambda metadata: authenticate(metadata, token), settings.query_timeout_seconds, metrics)
     engine = Engine(store, settings)
     codec = TokenCodec(signing_key(settings.page_token_key.get_secret_value(), token))
     handoffs, mcp = HandoffQueries(engine, codec), McpQueries(engine, codec)
@@ -117,6 +132,10 @@ async def serve(store: Reads, settings: SinkSettings, readiness: Readiness, regi
             ),
         )
     )
+    if admin is not None:
+        operators = _Calls(lambda metadata: authenticate_operator(metadata, admin_token), _ADMIN_SECONDS, metrics)
+        methods = {name: operators.handler(name, *how) for name, how in admin.methods().items()}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(ADMIN_SERVICE, methods),))
     probe = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
     health_pb2_grpc.add_HealthServicer_to_server(probe, server)
     address = f"{f'[{settings.grpc_host}]' if ':' in settings.grpc_host else settings.grpc_host}:{settings.grpc_port}"
@@ -134,15 +153,17 @@ async def serve(store: Reads, settings: SinkSettings, readiness: Readiness, regi
     return QueryServer(server, probe, port, readiness)
 
 
-class _Calls:
+class _Calls(Generic[Caller]):
     """What every method has in common: credentials, deadline, errors, metrics."""
 
-    def __init__(self, token: str, timeout_seconds: float, metrics: QueryMetrics) -> None:
-        self._token = token
+    def __init__(
+        self, authenticate: Callable[[Metadata], Caller], timeout_seconds: float, metrics: QueryMetrics
+    ) -> None:
+        self._authenticate: Callable[[Metadata], Caller] = authenticate
         self._timeout_seconds = timeout_seconds
         self._metrics = metrics
 
-    def handler(self, method: str, request_class: Any, answer: Answer) -> Any:
+    def handler(self, method: str, request_class: Any, answer: Answer[Caller]) -> Any:
         """A method handler that reads and writes bytes: a request that does not parse is told like any other mistake."""
 
         async def call(data: bytes, context: Any) -> bytes:
@@ -171,15 +192,15 @@ class _Calls:
 
         return grpc.unary_unary_rpc_method_handler(call)
 
-    async def _answer(self, data: bytes, context: Any, request_class: Any, answer: Answer) -> bytes:
-        identity = authenticate(context.invocation_metadata() or (), self._token)
+    async def _answer(self, data: bytes, context: Any, request_class: Any, answer: Answer[Caller]) -> bytes:
+        caller = self._authenticate(context.invocation_metadata() or ())
         try:
             request = request_class.FromString(data)
         except DecodeError:
             raise InvalidInput.of("request", f"is no {request_class.DESCRIPTOR.full_name}") from None
         left = context.time_remaining()
         deadline = Deadline.after(self._timeout_seconds if left is None else min(left, self._timeout_seconds))
-        return await answer(identity, request, deadline)
+        return await answer(caller, request, deadline)
 
 
 def _is_loopback(host: str) -> bool:

@@ -88,15 +88,17 @@ def test_a_directory_supervisord_cannot_be_told_is_refused(tmp_path: Path, name:
 def test_the_configuration_holds_no_secret(tmp_path: Path) -> None:
     settings = make(tmp_path, clickhouse_dsn="clickhouse://u:hidden@h/db")
     text = supervisord_conf.render(tmp_path, tmp_path / "s", plan.programs(settings, PORTS))
-    environment = plan.environment(settings, PORTS, "s3cret", {})
+    environment = plan.environment(settings, PORTS, "s3cret", "op3rator", {})
     assert environment["SINK_TOKEN"] == environment["GATEWAY_SINK_TOKEN"] == "s3cret"
     assert environment["CLICKHOUSE_DSN"] == "clickhouse://u:hidden@h/db"
+    assert environment["SINK_ADMIN_TOKEN"] == "op3rator"
     assert "s3cret" not in text
+    assert "op3rator" not in text
     assert "hidden" not in text
 
 
 def test_the_environment_connects_the_parts(tmp_path: Path) -> None:
-    environment = plan.environment(make(tmp_path), PORTS, "token", {"PATH": "/bin"})
+    environment = plan.environment(make(tmp_path), PORTS, "token", "operator", {"PATH": "/bin"})
     assert environment["PATH"] == "/bin"
     assert environment["KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:1001"
     assert environment["GATEWAY_SINK_TARGET"] == "127.0.0.1:1005"
@@ -112,10 +114,11 @@ def test_what_the_caller_says_of_other_systems_stays_out(tmp_path: Path) -> None
         "KAFKA_BOOTSTRAP_SERVERS": "production:9092",
         "CLICKHOUSE_DSN": "clickhouse://production",
         "SINK_TOKEN": "theirs",
+        "SINK_ADMIN_TOKEN": "theirs",
         "KAFKA_TOPIC_PARTITIONS": "3",
         "GATEWAY_LINGER_MS": "5",
     }
-    environment = plan.environment(make(tmp_path), PORTS, "ours", caller)
+    environment = plan.environment(make(tmp_path), PORTS, "ours", "operators", caller)
     assert not any("production" in value or value in ("SASL_SSL", "theirs") for value in environment.values())
     assert environment["KAFKA_TOPIC_PARTITIONS"] == "3"
     assert environment["GATEWAY_LINGER_MS"] == "5"

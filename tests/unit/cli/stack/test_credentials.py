@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack.credentials import development_key, sink_token
+from cli.stack.credentials import admin_token, development_key, sink_token
 from cli.stack.errors import StackError
 from contracts.api_keys import check, generate
 from contracts.identity import Scope
@@ -51,4 +51,5 @@ def test_secrets_are_for_the_owner_only(tmp_path: Path) -> None:
     token = sink_token(tmp_path)
     assert sink_token(tmp_path) == token
     assert len(token) >= 32
+    assert admin_token(tmp_path) == admin_token(tmp_path) != token
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}

@@ -1,0 +1,10 @@
+"""What an operator does to a running sink's store: `retention`, `hold`. They talk to the sink itself, not to the gateway."""
+
+import os
+
+# As in cli.client: gRPC's core reads this when it is first imported.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+from cli.store.commands import register
+
+__all__ = ["register"]
