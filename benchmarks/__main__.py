@@ -20,6 +20,7 @@ from benchmarks import (
     processors_worker,
     sink_queries,
     sink_rows,
+    sink_settle,
     sink_stats,
     sink_writer,
 )
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
     "processors-worker": processors_worker.run,
     "sink-queries": sink_queries.run,
     "sink-rows": sink_rows.run,
+    "sink-settle": sink_settle.run,
     "sink-stats": sink_stats.run,
     "sink-writer": sink_writer.run,
 }

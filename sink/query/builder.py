@@ -136,21 +136,35 @@ def within(where: Where, column: str, bounds: NsRange) -> None:
 def event_page(
     scope: Scope, filters: query_pb2.QueryFilter, bounds: NsRange, ascending: bool, after: Position | None, limit: int
 ) -> Statement:
-    """Candidates of a QueryEvents page: (ts_ns, event_hash, project_id), row_bytes, exact."""
+    """Candidates of a QueryEvents page: (ts_ns, event_hash, project_id), perhaps several times; :func:`event_confirm` decides."""
     where = scoped(scope)
+    _event_filters(where, filters)
+    within(where, "ts", bounds)
+    text = searchable(filters.text_query)
+    if text and has_index_tokens(text):
+        where.add("hasAllTokens(lowerUTF8(search_text), lowerUTF8({text:String}))", text=text)
+    elif text:
+        where.add(_all_words(where, "search_text", text))
+    return _page("event_page", EVENT_ORDER, where, scope, ascending, after, limit)
+
+
+def event_confirm(scope: Scope, filters: query_pb2.QueryFilter, positions: list[Position]) -> Statement:
+    """Those of `positions` where a row stands that matches: (ts_ns, event_hash, project_id), row_bytes."""
+    matches = Where()
+    _event_filters(matches, filters)
+    if text := searchable(filters.text_query):
+        matches.add(_all_words(matches, "search_text", text))
+    sql = template("event_confirm").substitute(matches=matches.sql or "1")
+    return Statement(sql, {**matches.parameters, "tenant_id": scope.tenant_id, "positions": positions})
+
+
+def _event_filters(where: Where, filters: query_pb2.QueryFilter) -> None:
+    """Everything but time, which a position settles, and text, for which an index only proposes."""
     _equal(where, filters, "session_id", "agent_id", "span_id", "trace_id")
     for name, column in (("types", "type"), ("statuses", "effective_status"), ("severities", "severity")):
         _any_of(where, column, name, list(getattr(filters, name)))
     if filters.tags:
         where.add("hasAll(tags, {tags:Array(String)})", tags=list(dict.fromkeys(filters.tags)))
-    within(where, "ts", bounds)
-    exact = "1"
-    text = searchable(filters.text_query)
-    if text:
-        if has_index_tokens(text):
-            where.add("hasAllTokens(lowerUTF8(search_text), lowerUTF8({text:String}))")
-        exact = _all_words(where, "search_text", text)
-    return _page("event_page", EVENT_ORDER, where, scope, ascending, after, limit, exact=exact)
 
 
 def handoff_page(
@@ -196,6 +210,15 @@ def stats_plan(scope: Scope, bounds: NsRange, days: range, seen_us: int) -> Stat
     _days(where, days)
     within(events, "ts", bounds)
     sql = template("stats_plan").substitute(days=where.sql, events=events.sql)
+    return Statement(sql, {**where.parameters, **events.parameters, "seen_us": seen_us})
+
+
+def stats_day(scope: Scope, bounds: NsRange, day: int, seen_us: int) -> Statement:
+    """As :func:`event_stats` for `bounds` that are the whole of `day`, from its counts; and whether they can be used."""
+    where, events = scoped(scope), scoped(scope)
+    _days(where, range(day, day + 1))
+    within(events, "ts", bounds)
+    sql = template("stats_day").substitute(days=where.sql, events=events.sql)
     return Statement(sql, {**where.parameters, **events.parameters, "seen_us": seen_us})
 
 

@@ -9,16 +9,22 @@ from chaukas.spec.common.v1.query_pb2 import QueryFilter
 from chaukas.spec.server.v1 import server_pb2
 
 from contracts.identity import Identity
-from sink.query.builder import event_page, rows_at
+from sink.query.builder import event_confirm, event_page, rows_at
 from sink.query.engine import Deadline, Engine
-from sink.query.identity import Scope, scope_of
+from sink.query.identity import scope_of
 from sink.query.listing import Listing, ListRequest
 from sink.query.pages import TokenCodec
 from sink.query.slices import Hints
 
 #: A field's tag and length in front of each event.
 _FRAME_BYTES = 8
-_LISTING = Listing("events", keys=3, statement=event_page, overhead_bytes=_FRAME_BYTES)
+_LISTING = Listing(
+    "events",
+    keys=3,
+    statement=event_page,
+    overhead_bytes=_FRAME_BYTES,
+    confirm=event_confirm,
+)
 
 #: Tags of length-delimited fields: QueryEventsResponse.response, QueryResponse.events, QueryResponse.next_page_token.
 _RESPONSE, _EVENTS, _NEXT_PAGE_TOKEN = b"\x0a", b"\x0a", b"\x12"
@@ -38,7 +44,7 @@ class EventQueries:
         """A serialized QueryEventsResponse. Raises InvalidInput, PermissionDenied and what the engine raises."""
         query = request.query
         scope = scope_of(identity, query.filter.tenant_id, query.filter.project_id)
-        hints = self._hints if worth_slicing(scope, query.filter) else None
+        hints = self._hints if worth_slicing(query.filter) else None
         page = await _LISTING.page(self._engine, self._codec, scope, ListRequest.of(query, "query."), deadline, hints)
         payloads: dict[tuple[Any, ...], bytes] = {}
         if page.rows:
@@ -49,12 +55,9 @@ class EventQueries:
         return response_bytes(events, page.next_page_token)
 
 
-def worth_slicing(scope: Scope, filters: QueryFilter) -> bool:
-    """Whether the engine would look at more than a page: a session, trace or span has few events, and the events of one
-    project are read in order."""
-    if filters.session_id or filters.trace_id or filters.span_id:
-        return False
-    return scope.one_project is None or bool(filters.tags or filters.text_query)
+def worth_slicing(filters: QueryFilter) -> bool:
+    """Whether the engine would look at more than a page: a session, trace or span has few events."""
+    return not (filters.session_id or filters.trace_id or filters.span_id)
 
 
 def shown(copies: Iterable[Sequence[Any]]) -> dict[tuple[Any, ...], bytes]:

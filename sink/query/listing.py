@@ -12,7 +12,7 @@ cut, and only what is sent is read. A single row larger than that comes alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,13 @@ MAX_ANSWER_BYTES = 3 * MIB
 _RESERVED_BYTES = 64 * 1024
 #: Least candidates per read when candidates are compared word by word: few of them may pass.
 _MIN_CANDIDATES = 64
+#: Most candidates per read; where few pass, each read asks for twice as many as the one before.
+_MAX_CANDIDATES = 4_096
 
 #: (scope, filter, bounds, ascending, after, limit) → the statement for candidates: position, row_bytes, exact, …
 PageStatement = Callable[[Scope, query_pb2.QueryFilter, NsRange, bool, Position | None, int], Statement]
+#: (scope, filter, positions) → the statement for those where a row stands that matches: position, row_bytes.
+ConfirmStatement = Callable[[Scope, query_pb2.QueryFilter, list[Position]], Statement]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Listing:
     statement: PageStatement
     #: Bytes of an answer that a row needs beside its own.
     overhead_bytes: int
+    #: Where candidates are stored copies of rows, of which `statement` then gives the position alone.
+    confirm: ConfirmStatement | None = None
 
     async def page(
         self,
@@ -128,18 +134,42 @@ class Listing:
         """The first `wanted` rows behind `after`, fewer only when there are no more."""
         found: list[Listed] = []
         limit = max(wanted, _MIN_CANDIDATES) if request.filters.text_query else wanted
+        if self.confirm is not None:
+            limit += limit // 10 + 10  # some are copies of one row
         while True:
             statement = self.statement(scope, request.filters, bounds, request.ascending, after, limit)
             candidates = await engine.rows(statement, deadline)
-            for row in candidates:
-                after = tuple(row[: self.keys])
-                row_bytes, exact, *extra = row[self.keys :]
-                if exact:
-                    found.append(Listed(after, int(row_bytes), tuple(extra)))
-                    if len(found) == wanted:
-                        return found
-            if len(candidates) < limit:
+            if self.confirm is None:
+                rows = self._exact(candidates)
+            else:
+                rows = await self._confirmed(engine, scope, request.filters, candidates, deadline)
+            found += rows[: wanted - len(found)]
+            if len(found) == wanted or len(candidates) < limit:
                 return found
+            after = tuple(candidates[-1][: self.keys])
+            limit = max(limit, min(2 * limit, _MAX_CANDIDATES))
+
+    def _exact(self, candidates: Iterable[Sequence[Any]]) -> list[Listed]:
+        rows = ((tuple(row[: self.keys]), *row[self.keys :]) for row in candidates)
+        return [Listed(position, int(size), tuple(extra)) for position, size, exact, *extra in rows if exact]
+
+    async def _confirmed(
+        self,
+        engine: Engine,
+        scope: Scope,
+        filters: query_pb2.QueryFilter,
+        candidates: Iterable[Sequence[Any]],
+        deadline: Deadline,
+    ) -> list[Listed]:
+        """The rows at the candidates' positions that match, in the candidates' order."""
+        positions = list(dict.fromkeys(tuple(row) for row in candidates))
+        if self.confirm is None or not positions:
+            return []
+        sizes = {
+            tuple(row[: self.keys]): int(row[self.keys])
+            for row in await engine.rows(self.confirm(scope, filters, positions), deadline)
+        }
+        return [Listed(position, sizes[position]) for position in positions if position in sizes]
 
     def _fitting(self, rows: list[Listed]) -> list[Listed]:
         room = MAX_ANSWER_BYTES - _RESERVED_BYTES

@@ -169,7 +169,7 @@ class _Calls(Generic[Caller]):
         async def call(data: bytes, context: Any) -> bytes:
             started = time.monotonic()
             self._metrics.running.inc()
-            code = grpc.StatusCode.CANCELLED.name
+            code, refusal, result = grpc.StatusCode.CANCELLED.name, None, b""
             try:
                 try:
                     result = await self._answer(data, context, request_class, answer)
@@ -178,17 +178,15 @@ class _Calls(Generic[Caller]):
                 except Exception as error:
                     log.exception("query crashed", method=method)
                     refusal = refusal_of(error)
-                else:
-                    code = grpc.StatusCode.OK.name
-                    self._metrics.answer_bytes.labels(method).observe(len(result))
-                    return result
-                code = refusal.code.name
-                await context.abort(refusal.code, refusal.message, refusal.trailers())
-                raise AssertionError("abort raises")
-            finally:
+                code = (refusal.code if refusal is not None else grpc.StatusCode.OK).name
+            finally:  # before the caller hears of it
                 self._metrics.running.dec()
                 self._metrics.queries.labels(method, code).inc()
                 self._metrics.seconds.labels(method).observe(time.monotonic() - started)
+            if refusal is not None:
+                await context.abort(refusal.code, refusal.message, refusal.trailers())
+            self._metrics.answer_bytes.labels(method).observe(len(result))
+            return result
 
         return grpc.unary_unary_rpc_method_handler(call)
 

@@ -1,7 +1,8 @@
 """GetEventStats: counted from the deduplicated rows, so exact at any moment, whatever was re-sent.
 
 Whole days at rest within the range are taken from their counts (:mod:`sink.query.daily` says why that is exact), the rest is
-read. In order: how far marking has come → which days are counted and untouched → one statement over both kinds. When a
+read. In order: how far marking has come → which days are counted and untouched → one statement over both kinds. A range that is
+one whole day asks both at once. When a
 day changed between the last two, which the last one's `used_days` shows, the plan is made again.
 """
 
@@ -15,7 +16,7 @@ from chaukas.spec.server.v1 import server_pb2
 
 from contracts.identity import Identity
 from sink.query.answers import checked
-from sink.query.builder import Statement, event_stats, stats_days, stats_plan, template
+from sink.query.builder import Statement, event_stats, stats_day, stats_days, stats_plan, template
 from sink.query.engine import Deadline, Engine
 from sink.query.identity import Scope, scope_of
 from sink.query.ranges import NsRange, ns_range
@@ -61,6 +62,11 @@ class EventStats:
             ((seen_us,),) = await self._rows(Statement(template("stats_seen").substitute(), {}), deadline)
             if not seen_us:
                 break
+            if is_one_day(bounds, days):
+                ((*counted, usable),) = await self._rows(stats_day(scope, bounds, days[0], seen_us), deadline)
+                if usable:
+                    events, sessions, duration_ns, by_type = counted
+                    return events, sessions, duration_ns, by_type
             plan = stats_plan(scope, bounds, days, seen_us)
             ((raw_days, planned, counted_days),) = await self._rows(plan, deadline)
             if not counted_days or len(raw_days) > _MAX_RAW_DAYS:
@@ -83,6 +89,11 @@ def whole_days(bounds: NsRange) -> range:
     # Without an end the last day is whole, although the store's time ends within it.
     last = -(-end // _DAY_NS) if bounds.end is None else end // _DAY_NS
     return range(-(-start // _DAY_NS), last)
+
+
+def is_one_day(bounds: NsRange, days: range) -> bool:
+    """Whether `bounds` are one whole day, `days`, and no more."""
+    return len(days) == 1 and (bounds.start, bounds.end) == (days.start * _DAY_NS, days.stop * _DAY_NS)
 
 
 def type_name(number: int) -> str:

@@ -55,6 +55,7 @@ class Recorder(Engine):
     between: Any = None
 
     async def rows(self, statement: Statement, deadline: Deadline) -> Sequence[Sequence[Any]]:
+        self.asked = [*getattr(self, "asked", []), statement.sql]
         if "used_days" in statement.sql and "seen_us" not in statement.parameters:
             self.days_statements = getattr(self, "days_statements", 0) + 1
             if self.between is not None:
@@ -106,6 +107,14 @@ def some_request(rng: random.Random) -> GetEventStatsRequest:
         if rng.random() < 0.5:
             stamp = getattr(request.time_range, field)
             stamp.seconds, stamp.nanos = divmod(value, 10**9)
+    return request
+
+
+def a_day(day: int, project: str = "") -> GetEventStatsRequest:
+    """The whole of the `day`-th day, and nothing else."""
+    request = GetEventStatsRequest(project_id=project)
+    request.time_range.start.seconds = (FIRST_DAY_NS + day * DAY_NS) // 10**9
+    request.time_range.end.seconds = (FIRST_DAY_NS + (day + 1) * DAY_NS) // 10**9
     return request
 
 
@@ -167,10 +176,31 @@ def test_every_answer_between_inserts_copies_tombstones_passes_and_kills_is_a_re
                 pass  # the pass was cut off, which is what is tested
         for _ in range(2):
             check(engine, copies, gone, some_request(rng))
+        check(engine, copies, gone, a_day(rng.randrange(4), rng.choice(["", "p"])))
     counter(store).refresh()
     before = getattr(engine, "days_statements", 0)
     check(engine, copies, gone, GetEventStatsRequest())
     assert engine.days_statements == before + 1, "counted days were used"
+    for day in range(3):
+        engine.asked.clear()
+        check(engine, copies, gone, a_day(day))
+        assert ["AS usable" in sql for sql in engine.asked] == [False, True], "a day at rest is one statement"
+
+
+def test_a_day_whose_sessions_together_last_longer_than_an_int64(store: Store, settings: Any) -> None:
+    """A hundred and twenty thousand sessions of a day each, written by hand into its count."""
+    store.settler.command(
+        "INSERT INTO event_stats_days (tenant_id, project_id, day, generation, valid, touched_at, entries.kind, "
+        "entries.session_id, entries.type, entries.events, entries.first_ns, entries.last_ns) SELECT 't', 'p', "
+        "toDate32(20000), 1, 1, now64(6), arrayMap(n -> 0, range(120000)), arrayMap(n -> toString(n + 1), range(120000)), "
+        "arrayMap(n -> 0, range(120000)), arrayMap(n -> 0, range(120000)), arrayMap(n -> {first:Int64}, range(120000)), "
+        "arrayMap(n -> {last:Int64}, range(120000))",
+        parameters={"first": FIRST_DAY_NS, "last": FIRST_DAY_NS + DAY_NS - 1},
+    )
+    counter(store).refresh()
+    answer = ask(Recorder(store, settings), a_day(0))
+    assert answer.sessions == 120_000
+    assert math.isclose(answer.average_ms, 86_400_000, rel_tol=1e-9)
 
 
 def test_a_day_that_is_marked_between_plan_and_answer_makes_a_new_plan(

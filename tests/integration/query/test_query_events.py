@@ -21,12 +21,12 @@ from contracts.errors import InvalidInput, PermissionDenied
 from contracts.identity import Identity
 from contracts.identity import Scope as KeyScope
 from contracts.topics import MIB
-from sink.query.builder import event_page
+from sink.query import events
 from sink.query.engine import Deadline, Engine
 from sink.query.events import EventQueries
 from sink.query.identity import Scope
+from sink.query.listing import ListRequest
 from sink.query.pages import TokenCodec
-from sink.query.ranges import NsRange
 from sink.query.stats import EventStats
 from sink.query.words import WORD_PATTERN, searchable
 from sink.store import Store
@@ -188,11 +188,10 @@ async def test_a_tombstone_hides_its_row_whatever_the_filter(store: Store, engin
             assert await ids(engine, text_query=f"needle{number}") == expected
             assert await ids(engine, tags=[f"tag{number}"]) == expected
             assert await ids(engine, trace_id=f"trace{number}") == expected
-            # Already the engine must not propose the row, not only the read of its payload.
-            proposed = event_page(
-                Scope("t", None), QueryFilter(text_query=f"needle{number}"), NsRange(), False, None, 9
-            )
-            assert len(await engine.rows(proposed, Deadline.after(30))) == len(expected)
+            # Already the list must not have the row, not only the read of its payload.
+            wanted = ListRequest(QueryFilter(text_query=f"needle{number}"), 9, "", False)
+            page = await events._LISTING.page(engine, CODEC, Scope("t", None), wanted, Deadline.after(30))
+            assert len(page.rows) == len(expected)
         assert len(await ids(engine)) == 100
         store.writer.command("OPTIMIZE TABLE events FINAL")
 

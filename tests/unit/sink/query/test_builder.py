@@ -51,11 +51,14 @@ CASES: dict[str, Callable[[], Statement]] = {
     "event_page_next_oldest_first": lambda: builder.event_page(TWO, QueryFilter(), ALWAYS, True, (-17, 5, "app"), 3),
     "event_page_every_filter": lambda: builder.event_page(TWO, EVERY_FILTER, DAY, False, None, 51),
     "event_page_no_index_token": lambda: builder.event_page(ALL, QueryFilter(text_query="_"), ALWAYS, False, None, 64),
+    "event_confirm": lambda: builder.event_confirm(ALL, QueryFilter(), [(17, 5, "web")]),
+    "event_confirm_every_filter": lambda: builder.event_confirm(TWO, EVERY_FILTER, [(17, 5, "web"), (16, 4, "app")]),
     "event_payloads": lambda: builder.rows_at("event_payloads", ONE, [(17, 5, "web"), (16, 4, "web")]),
     "event_stats": lambda: builder.event_stats(TWO, ALWAYS),
     "event_stats_range": lambda: builder.event_stats(ONE, DAY),
     "stats_seen": lambda: Statement(builder.template("stats_seen").substitute(), {}),
     "stats_plan": lambda: builder.stats_plan(TWO, ALWAYS, range(-25_567, 106_752), 17),
+    "stats_day": lambda: builder.stats_day(TWO, NsRange(DAY_NS, 2 * DAY_NS), 1, 17),
     "stats_days": lambda: builder.stats_days(TWO, ALWAYS, range(-25_567, 106_752), []),
     "stats_days_range": lambda: builder.stats_days(
         ONE, NsRange(DAY_NS - 1, 3 * DAY_NS + 1), range(1, 3), [("web", 2), ("web", 1)]

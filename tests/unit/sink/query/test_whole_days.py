@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sink.query.ranges import NsRange
-from sink.query.stats import whole_days
+from sink.query.stats import is_one_day, whole_days
 from sink.times import MAX_NS, MIN_NS
 
 DAY_NS = 86_400 * 10**9
@@ -32,3 +32,10 @@ def test_a_day_is_whole_from_its_first_to_its_last_nanosecond() -> None:
     assert whole_days(NsRange(DAY_NS, 2 * DAY_NS)) == range(1, 2)
     assert not whole_days(NsRange(DAY_NS + 1, 2 * DAY_NS))
     assert not whole_days(NsRange(DAY_NS, 2 * DAY_NS - 1))
+
+
+@given(BOUNDS, BOUNDS)
+def test_one_day_is_exactly_that(start: int | None, end: int | None) -> None:
+    bounds = NsRange(start, end)
+    exactly = start is not None and end is not None and start % DAY_NS == 0 and end == start + DAY_NS
+    assert is_one_day(bounds, whole_days(bounds)) == exactly
