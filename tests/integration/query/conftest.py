@@ -33,3 +33,9 @@ def settings() -> SinkSettings:
 @pytest.fixture
 def engine(store: Store, settings: SinkSettings) -> Engine:
     return Engine(store, settings)
+
+
+@pytest.fixture(scope="session")
+def sink_settings(settings: SinkSettings) -> SinkSettings:
+    """:func:`settings`, where hypothesis has that name."""
+    return settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,9 @@ from contracts.errors import InvalidInput, PermissionDenied
 from contracts.identity import Identity
 from contracts.identity import Scope as KeyScope
 from contracts.topics import MIB
+from runtime.settings import SinkSettings
 from sink.query import events
+from sink.query.builder import Statement
 from sink.query.engine import Deadline, Engine
 from sink.query.events import EventQueries
 from sink.query.identity import Scope
@@ -112,13 +115,16 @@ async def test_inserts_while_paging_neither_repeat_nor_skip(
 ) -> None:
     clear(store)
     number = 0
+    sent: list[Copy] = []
 
     def add(times: list[int]) -> set[str]:
         nonlocal number
-        copies = []
+        # Some of what is there comes again: the same record, and the same event under another position.
+        copies = [*sent[::3], *(replace(copy, offset=copy.offset + 1000 + number) for copy in sent[1::3])]
         for at in times:
             number += 1
             copies.append(Copy(event(event_id=f"e{number}", at_ns=START_NS + at), 0, number))
+            sent.append(copies[-1])
         if copies:
             insert_copies(store, copies)
         return {copy.event.event_id for copy in copies}
@@ -136,6 +142,45 @@ async def test_inserts_while_paging_neither_repeat_nor_skip(
     assert not token
     assert len(seen) == len(set(seen)), "an event was repeated"
     assert there <= set(seen), "an event that was there at the first page was skipped"
+
+
+class Recorder(Engine):
+    """Knows which statements ran; `between` runs once, before the statement that names positions."""
+
+    between: Any = None
+
+    async def rows(self, statement: Statement, deadline: Deadline) -> Any:
+        self.asked = [*getattr(self, "asked", []), statement]
+        if "positions" in statement.parameters and self.between is not None:
+            now, self.between = self.between, None
+            now()
+        return await super().rows(statement, deadline)
+
+
+async def test_a_replay_between_the_reads_of_a_page_takes_nothing_away(
+    store: Store, sink_settings: SinkSettings
+) -> None:
+    """The rows that were proposed are now others of the same events."""
+    copies = [Copy(event(event_id=f"{number}", at_ns=START_NS + number), 0, number, START_NS) for number in range(6)]
+    insert_copies(store, copies)
+    engine = Recorder(store, sink_settings)
+    for earlier in (0, 1):
+        again = [replace(copy, received_ns=START_NS - earlier) for copy in copies]
+        engine.between = lambda again=again: insert_copies(store, again)
+        assert await ids(engine) == list("543210")
+        assert engine.between is None
+
+
+async def test_only_rows_that_leave_have_their_payload_read(store: Store, sink_settings: SinkSettings) -> None:
+    copies = [Copy(event(event_id=f"{number}", at_ns=START_NS + number), 0, number) for number in range(9)]
+    insert_copies(store, copies)
+    engine = Recorder(store, sink_settings)
+    assert len((await ask(engine, request(size=4))).events) == 4
+    reading = [one for one in engine.asked if re.search(r"\braw\b(?!\.size)", one.sql)]
+    assert [len(one.parameters["positions"]) for one in reading] == [4]
+    engine.asked.clear()
+    assert not (await ask(engine, request(session_id="nobody"))).events
+    assert len(engine.asked) == 1
 
 
 async def test_answers_stay_under_three_mebibytes(store: Store, engine: Engine) -> None:

@@ -277,11 +277,43 @@ async def _times_out(engine: Engine, statement: Statement) -> None:
         await engine.rows(statement, Deadline.after(0.4))
 
 
-async def test_a_query_has_a_price_limit(store: Store) -> None:
+class Undisturbed:
+    """A store that cannot stop queries from outside."""
+
+    def __init__(self, store: Store) -> None:
+        self.read = store.read
+
+    async def stop(self, tag: str, ended: threading.Event) -> None:
+        """Do nothing."""
+
+
+async def test_the_engine_itself_knows_the_deadline(store: Store, settings: SinkSettings) -> None:
+    """Nobody may be left who could stop a query: a query server that was killed, a connection that broke."""
+    slow = Statement("SELECT sum(sleepEachRow(0.1)) FROM numbers(300) SETTINGS max_block_size = 1", {})
+    with pytest.raises(QueryTimedOut):
+        await Engine(Undisturbed(store), settings).rows(slow, Deadline.after(0.5))
+    count = "SELECT count() FROM system.processes WHERE query LIKE '%sleepEachRow%' AND query NOT LIKE '%processes%'"
+    ends = time.monotonic() + 10
+    while (await asyncio.to_thread(store.settler.query, count)).result_rows != [(0,)]:
+        assert time.monotonic() < ends
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("limits", "sql"),
+    [
+        ({"query_max_rows": 1000}, "SELECT count(), sum(length(raw)) FROM events FINAL"),
+        ({"query_max_bytes": 1024**2}, "SELECT max(number) FROM numbers(1000000)"),
+        ({"query_max_memory_bytes": 16 * 1024**2}, "SELECT length(groupArray(number)) FROM numbers(20000000)"),
+    ],
+)
+async def test_a_query_has_a_price_limit(store: Store, limits: dict[str, Any], sql: str) -> None:
     insert_copies(store, [Copy(event(event_id=f"{number}"), 0, number) for number in range(3000)])
-    engine = Engine(store, load(SinkSettings, query_max_rows=1000))
+    engine = Engine(store, load(SinkSettings, **limits))
     with pytest.raises(QueryTooCostly, match="narrow"):
-        await engine.rows(Statement("SELECT count(), sum(length(raw)) FROM events FINAL", {}), Deadline.after(10))
+        await engine.rows(Statement(sql, {}), Deadline.after(10))
+    unlimited = Engine(store, load(SinkSettings))
+    assert await unlimited.rows(Statement(sql, {}), Deadline.after(30)), "it is the limit that refuses"
 
 
 async def test_health_needs_no_key_and_ends_with_the_server(store: Store, settings: SinkSettings) -> None:
