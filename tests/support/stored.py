@@ -22,7 +22,7 @@ from sink.store import Store
 from sink.writer import arrow_insert
 from tests.support.raw_records import RECEIVED_NS
 
-TABLES = ("events", "event_ids", "handoffs", "mcp_calls")
+TABLES = ("events", "event_ids", "resends", "conflicts", "handoffs", "mcp_calls", "dead_letters")
 
 
 @dataclass(frozen=True)

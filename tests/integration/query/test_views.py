@@ -275,3 +275,72 @@ def test_mcp_servers_have_exact_quantiles_and_count_open_calls(store: Store) -> 
     (row,) = dicts(store, "v_mcp_servers", "server_name")
     assert (row["calls"], row["errors"], row["open"]) == (10, 1, 1)
     assert (row["p50_ms"], row["p95_ms"], row["p99_ms"]) == (50.0, 90.0, 90.0)
+
+
+def test_conflicts_are_one_row_per_copy_with_what_settling_found_out(store: Store) -> None:
+    names = [
+        "tenant_id",
+        "project_id",
+        "event_id",
+        "raw_partition",
+        "raw_offset",
+        "session_id",
+        "ts",
+        "received_at",
+        "content_sha256",
+        "canonical_sha256",
+        "first_partition",
+        "first_offset",
+        "first_content_sha256",
+        "raw",
+        "marked_by",
+        "version",
+    ]
+    rng = random.Random(3)
+    expected = []
+    for number in range(20):
+        key = (rng.choice("tu"), "p", f"e{number % 7}", number % 3, number)
+        mine, first = rng.randbytes(32), rng.randbytes(32)
+        row = [*key, "s", START_NS + number, START_NS + SECOND, mine, mine, 0, number + 100]
+        store.writer.insert("conflicts", [[*row, bytes(32), b"x", "window", 0]] * 2, column_names=names)
+        if completed := bool(number % 2):
+            store.writer.insert("conflicts", [[*row, first, b"x", "window", 1]], column_names=names)
+        expected.append((*key, mine.hex(), number + 100, (first if completed else bytes(32)).hex(), "window"))
+    assert rows(
+        store,
+        "SELECT tenant_id, project_id, event_id, raw_partition, raw_offset, content_sha256, first_offset, "
+        "first_content_sha256, marked_by FROM v_conflicts ORDER BY tenant_id, raw_offset",
+    ) == sorted(expected, key=lambda row: (row[0], row[4]))
+
+
+def test_dead_letters_are_one_row_per_letter_and_a_fate_of_their_record(store: Store) -> None:
+    names = [
+        "dead_letter_id",
+        "tenant_id",
+        "event_id",
+        "topic",
+        "partition",
+        "offset",
+        "raw_partition",
+        "raw_offset",
+        "stage",
+        "reason",
+        "message",
+        "first_seen",
+        "letter",
+    ]
+    letters = [
+        [f"d{number}", "t" if number % 2 else "", "", "raw", 1, number, *((1, number) if number % 3 else (None, None)),
+         "enrich", "unparseable", f"no {number}", START_NS + number, b"letter"]
+        for number in range(9)
+    ]  # fmt: skip
+    store.writer.insert("dead_letters", letters, column_names=names)
+    store.writer.insert("dead_letters", letters[::2], column_names=names)
+    assert rows(
+        store,
+        "SELECT dead_letter_id, tenant_id, offset, raw_partition, raw_offset, message, toUnixTimestamp64Nano(first_seen) "
+        "FROM v_dead_letters ORDER BY dead_letter_id",
+    ) == [(row[0], row[1], row[5], row[6], row[7], row[10], row[11]) for row in letters]
+    assert rows(store, "SELECT raw_partition, raw_offset, fate FROM v_record_fates ORDER BY raw_offset") == [
+        (row[6], row[7], "dead_letter") for row in letters if row[7] is not None
+    ]
