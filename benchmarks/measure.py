@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ def compare_wall(
         theirs.append(_wall(baseline, number))
         ours.append(_wall(measured, number))
     return statistics.median(ours), statistics.median(theirs)
+
+
+def cpu_seconds(measured: Callable[[int], object], *, rounds: int = 9) -> float:
+    """Median CPU seconds of the process, the engine's threads included; what a machine with other users tells best. Blocks."""
+    return statistics.median(_cpu(partial(measured, number)) for number in range(rounds))
 
 
 def _wall(function: Callable[[int], object], number: int) -> float:
