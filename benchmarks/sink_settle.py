@@ -67,7 +67,7 @@ def _measure(events: int) -> Iterator[tuple[int, Cost, Cost]]:
         _index(client)
         settler = Settler(store.settler, SinkMetrics(CollectorRegistry()), margin_seconds=0)
         settler.settle()
-        start, first, number = start_ns(client), _next(client, events), 0
+        start, first, number = start_ns(client), _next(client, events), _rounds(client)
         for losing in LOSING:
             inserting: list[Cost] = []
             settling: list[Cost] = []
@@ -102,7 +102,13 @@ def _index(client: Client) -> None:
 def _next(client: Client, events: int) -> int:
     """The number of an event that is not there yet."""
     last = client.query("SELECT max(raw_offset) FROM events WHERE raw_partition < 8 AND raw_offset < 1000000000")
-    return max(int(last.result_rows[0][0]), events)
+    return max(int(last.result_rows[0][0]), events) + 1
+
+
+def _rounds(client: Client) -> int:
+    """How many rounds of copies there were: the same copies would not lose again."""
+    (last,) = client.query("SELECT max(raw_offset) FROM event_ids WHERE raw_partition = 9").result_rows[0]
+    return int(last) // 1_000_000
 
 
 def _send_copies(store: Store, events: int, losing: int, number: int) -> None:

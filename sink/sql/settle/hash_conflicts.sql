@@ -1,4 +1,4 @@
--- The stored copy's position and hash for the given conflicts.
+-- The stored copy's position and hash for the given conflicts. The index of ids says where copies may be: it has all of them.
 INSERT INTO conflicts (
   tenant_id, project_id, event_id, raw_partition, raw_offset, session_id, ts, received_at, content_sha256, canonical_sha256,
   first_partition, first_offset, first_content_sha256, raw, marked_by, version
@@ -10,6 +10,10 @@ FROM conflicts AS c FINAL
 INNER JOIN (
   SELECT tenant_id, event_id, raw_partition, raw_offset, content_sha256 FROM events FINAL
   WHERE tenant_id IN {tenants:Array(String)} AND event_id IN {events:Array(String)}
+    AND (tenant_id, project_id, ts) IN (
+      SELECT tenant_id, project_id, ts FROM event_ids
+      WHERE id_hash IN (SELECT sipHash64(arrayJoin({events:Array(String)})))
+    )
 ) AS e ON e.tenant_id = c.tenant_id AND e.event_id = c.event_id
 WHERE c.version = 0 AND (c.tenant_id, c.event_id) IN (
   SELECT t.1, t.2 FROM (SELECT arrayJoin(arrayZip({tenants:Array(String)}, {events:Array(String)})) AS t)

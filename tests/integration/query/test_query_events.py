@@ -238,6 +238,10 @@ async def test_a_tombstone_hides_its_row_whatever_the_filter(store: Store, engin
             page = await events._LISTING.page(engine, CODEC, Scope("t", None), wanted, Deadline.after(30))
             assert len(page.rows) == len(expected)
         assert len(await ids(engine)) == 100
+        # Without a filter a tombstone is proposed like a row.
+        oldest = ListRequest(QueryFilter(), 9, "", True)
+        page = await events._LISTING.page(engine, CODEC, Scope("t", None), oldest, Deadline.after(30))
+        assert [row.position[0] for row in page.rows] == [START_NS + number for number in range(10_000, 10_009)]
         store.writer.command("OPTIMIZE TABLE events FINAL")
 
 

@@ -85,3 +85,55 @@ async def test_candidates_that_only_look_right_are_passed_over(exact: list[bool]
     found = await pages(engine, size, text="x")
     right = [number for number, passes in enumerate(exact) if passes]
     assert found == ([right[at : at + size] for at in range(0, len(right), size)] or [[]])
+
+
+class CopiesEngine:
+    """Stored copies of rows, as positions; only some positions are confirmed."""
+
+    def __init__(self, copies: Sequence[int], rows: set[int]) -> None:
+        self.copies = sorted(copies)
+        self.standing = rows
+        self.most = 0
+
+    async def rows(self, statement: Statement, deadline: Deadline) -> Sequence[Sequence[Any]]:
+        if "positions" in statement.parameters:
+            asked = statement.parameters["positions"]
+            assert len(asked) == len(set(asked))
+            self.most = max(self.most, len(asked))
+            return [(position, 10) for (position,) in reversed(asked) if position in self.standing]
+        after, limit = statement.parameters["after"], statement.parameters["limit"]
+        return [(copy,) for copy in self.copies if after is None or (copy,) > after][:limit]
+
+
+COPIES = Listing(
+    "test",
+    keys=1,
+    statement=statement,
+    overhead_bytes=OVERHEAD,
+    confirm=lambda scope, filters, positions: Statement("", {"positions": positions}),
+)
+
+
+@given(st.lists(st.integers(0, 400), max_size=600), st.sets(st.integers(0, 400)), st.integers(1, 7))
+async def test_copies_and_rows_that_do_not_stand_take_nothing_from_a_page(
+    copies: list[int], rows: set[int], size: int
+) -> None:
+    engine = CopiesEngine(copies, rows)
+    found: list[list[int]] = []
+    token = ""
+    while True:
+        request = ListRequest(QueryFilter(), size, token, True)
+        page = await COPIES.page(engine, CODEC, SCOPE, request, Deadline.after(60))  # type: ignore[arg-type]
+        found.append([int(row.position[0]) for row in page.rows])
+        if not page.next_page_token:
+            break
+        token = page.next_page_token
+    right = sorted(set(copies) & rows)
+    assert found == ([right[at : at + size] for at in range(0, len(right), size)] or [[]])
+
+
+async def test_a_page_asks_for_more_each_time_up_to_a_bound() -> None:
+    engine = CopiesEngine(range(50_000), {49_999})
+    page = await COPIES.page(engine, CODEC, SCOPE, ListRequest(QueryFilter(), 1, "", True), Deadline.after(60))  # type: ignore[arg-type]
+    assert [row.position for row in page.rows] == [(49_999,)]
+    assert engine.most == 4_096
