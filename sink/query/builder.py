@@ -152,9 +152,10 @@ def event_confirm(scope: Scope, filters: query_pb2.QueryFilter, positions: list[
     """Those of `positions` where a row stands that matches: (ts_ns, event_hash, project_id), row_bytes."""
     matches = Where()
     _event_filters(matches, filters)
+    words = "1"
     if text := searchable(filters.text_query):
-        matches.add(_all_words(matches, "search_text", text))
-    sql = template("event_confirm").substitute(matches=matches.sql or "1")
+        words = _all_words(matches, "argMax(search_text, (version, ingested_at))", text)
+    sql = template("event_confirm").substitute(matches=matches.sql or "1", words=words)
     return Statement(sql, {**matches.parameters, "tenant_id": scope.tenant_id, "positions": positions})
 
 

@@ -1,5 +1,6 @@
 -- What FINAL would show at each position, of all its stored copies: the largest version, of equal ones (one record, stored again)
--- the last that came, nothing where that is a tombstone; and only what matches, words compared one by one (see words.py).
+-- the last that came, nothing where that is a tombstone; and only what matches. Words are compared one by one (see words.py), and
+-- after grouping: the engine compiles that expression for every block.
 SELECT
   toUnixTimestamp64Nano(ts) AS ts_ns,
   event_hash,
@@ -11,3 +12,4 @@ PREWHERE
   AND (toUnixTimestamp64Nano(ts), event_hash, project_id) IN {positions:Array(Tuple(Int64, UInt64, String))}
 GROUP BY ts, event_hash, project_id
 HAVING argMax(removed = 0 AND ($matches), (version, ingested_at))
+  AND $words
