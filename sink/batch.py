@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from contracts.dead_letters import SourceRecord
@@ -30,6 +30,17 @@ class Batch:
         self.records.append(record)
         self.next_offsets[record.topic, record.partition] = record.offset + 1
         self.bytes += len(record.value or b"")
+
+    def extend(self, records: Sequence[SourceRecord], now: float) -> None:
+        """:meth:`add` all of `records`."""
+        if not records:
+            return
+        if self.opened_at is None:
+            self.opened_at = now
+        self.records += records
+        for (topic, partition), offset in {record[:2]: record.offset for record in records}.items():
+            self.next_offsets[topic, partition] = offset + 1
+        self.bytes += sum([len(record.value or b"") for record in records])
 
     def without(self, partitions: Iterable[TopicPartition]) -> Batch:
         """What is left when `partitions` are given away."""

@@ -27,7 +27,8 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any, cast
+from operator import methodcaller
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -87,17 +88,24 @@ def subscription(topics: Topics) -> list[str]:
     return [topics.enriched, topics.handoffs, topics.mcp_calls, topics.dead_letters]
 
 
-def source_record(message: Message) -> SourceRecord:
-    """`message` as the pure parts know it."""
-    return SourceRecord(
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
-        offset=message.offset() or 0,
-        key=message.key(),
-        value=message.value(),
-        headers=tuple(cast("list[tuple[str, bytes | None]]", message.headers() or [])),
-        timestamp_ms=message.timestamp()[1],
+_TOPIC, _PARTITION, _OFFSET, _KEY, _VALUE, _HEADERS, _TIMESTAMP = map(
+    methodcaller, ("topic", "partition", "offset", "key", "value", "headers", "timestamp")
+)
+
+
+def source_records(messages: Sequence[Message]) -> list[SourceRecord]:
+    """`messages`, none of them an error, as the pure parts know them. Field by field: a call per record costs three times that."""
+    fields = zip(
+        map(_TOPIC, messages),
+        map(_PARTITION, messages),
+        map(_OFFSET, messages),
+        map(_KEY, messages),
+        map(_VALUE, messages),
+        [headers or () for headers in map(_HEADERS, messages)],
+        [timestamp_ms for _, timestamp_ms in map(_TIMESTAMP, messages)],
+        strict=True,
     )
+    return list(map(SourceRecord._make, fields))
 
 
 class _Insert:
@@ -198,13 +206,12 @@ class SinkConsumer:
             return self._clock() - self._waiting_since
         room = max(self._policy.max_rows - len(self._batch.records), 1)
         messages = self._consumer.consume(min(POLL_RECORDS, room), POLL_SECONDS)
-        now = self._clock()
-        for message in messages:
-            error = message.error()
-            if error is None:
-                self._batch.add(source_record(message), now)
-            else:
-                self._on_error(error)
+        good = [message for message in messages if message.error() is None]
+        self._batch.extend(source_records(good), self._clock())
+        if len(good) < len(messages):
+            for message in messages:
+                if (error := message.error()) is not None:
+                    self._on_error(error)
         return 0.0
 
     def _wait_for_insert(self, seconds: float) -> bool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from chaukas.spec.common.v1.events_pb2 import Event
 from google.protobuf.message import DecodeError
 
-from contracts.dead_letters import Reason
+from contracts.dead_letters import Reason, SourceRecord
 from sink.route import BadRecord, Enriched
 
 TIME = pa.timestamp("ns", "UTC")
@@ -80,12 +80,14 @@ SCHEMA = pa.schema(
 
 @dataclass(slots=True)
 class Mapped:
-    """Rows, and the records that cannot be rows."""
+    """Rows, and the records that are none."""
 
     table: pa.Table
     #: The records behind the table's rows, in its order.
-    rows: list[Enriched]
-    bad: list[tuple[Enriched, BadRecord]] = field(default_factory=list)
+    rows: list[SourceRecord]
+    bad: list[tuple[SourceRecord, BadRecord]] = field(default_factory=list)
+    #: Copies that the processors marked: not for `events`.
+    marked: list[Enriched] = field(default_factory=list)
 
 
 def parse_event(record: Enriched) -> Any:

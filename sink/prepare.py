@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from contracts import dead_letters
 from contracts.dead_letters import SourceRecord, Stage
@@ -13,7 +15,7 @@ from contracts.topics import Topics
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from sink import facts
 from sink.batch import Batch, TopicPartition
-from sink.route import BadRecord, Enriched, enriched
+from sink.route import BadRecord
 from sink.rows import map_events
 
 
@@ -60,41 +62,41 @@ def letter(record: SourceRecord, error: BadRecord) -> DeadLetter:
 def prepare(batch: Batch, topics: Topics) -> Prepared:
     """Map every record of `batch`. Never raises for a bad record: it becomes a letter."""
     letters: list[DeadLetter] = []
-    events: list[Enriched] = []
     others: dict[str, _Facts] = {name: _Facts() for name in facts.SCHEMAS}
     rows_of: Mapping[str, tuple[str, Callable[[SourceRecord], facts.Row]]] = {
         topics.handoffs: ("handoffs", facts.handoff_row),
         topics.mcp_calls: ("mcp_calls", facts.mcp_call_row),
         topics.dead_letters: ("dead_letters", lambda record: facts.dead_letter_row(record, topics.raw)),
     }
-    for source in batch.records:
+
+    def add(table: str, source: SourceRecord, row_of: Callable[[], facts.Row]) -> None:
         try:
-            if source.topic != topics.enriched:
-                name, row_of = rows_of[source.topic]
-                row = row_of(source)
-            else:
-                record = enriched(source)
-                if record.is_resend:
-                    name, row = "resends", facts.resend_row(record)
-                elif record.is_conflict:
-                    name, row = "conflicts", facts.conflict_row(record)
-                else:
-                    events.append(record)
-                    continue
+            row = row_of()
         except BadRecord as error:
             letters.append(letter(source, error))
-            continue
-        others[name].rows.append(row)
-        others[name].sources.append(source)
+        else:
+            others[table].rows.append(row)
+            others[table].sources.append(source)
+
+    events = [record for record in batch.records if record.topic == topics.enriched]
+    if len(events) < len(batch.records):
+        for source in batch.records:
+            if source.topic != topics.enriched:
+                table, row_of = rows_of[source.topic]
+                add(table, source, partial(row_of, source))
+    mapped = map_events(events)
+    letters += [letter(source, error) for source, error in mapped.bad]
+    for record in mapped.marked:
+        if record.is_resend:
+            add("resends", record.source, partial(facts.resend_row, record))
+        else:
+            add("conflicts", record.source, partial(facts.conflict_row, record))
     tables: list[TableRows] = []
     received: tuple[int, int] | None = None
-    if events:
-        mapped = map_events(events)
-        letters += [letter(record.source, error) for record, error in mapped.bad]
-        if mapped.rows:
-            tables.append(TableRows("events", mapped.table, [record.source for record in mapped.rows]))
-            times = [record.headers.received_at_ns for record in mapped.rows]
-            received = (min(times), max(times))
+    if mapped.rows:
+        tables.append(TableRows("events", mapped.table, mapped.rows))
+        times = pc.min_max(mapped.table.column("received_at").cast(pa.int64()))
+        received = (times["min"].as_py(), times["max"].as_py())
     tables += _fact_tables(others)
     return Prepared(tables, letters, dict(batch.next_offsets), len(batch.records), received)
 

@@ -17,8 +17,8 @@ from contracts.v1.enrichment_pb2 import Enrichment
 
 _SHA256_BYTES = 32
 #: What the version column can rank (see sql/migrations/0001_events.sql).
-_MAX_PARTITION = (1 << 16) - 1
-_MAX_OFFSET = (1 << 48) - 1
+MAX_PARTITION = (1 << 16) - 1
+MAX_OFFSET = (1 << 48) - 1
 
 
 class BadRecord(PermanentError):
@@ -48,6 +48,11 @@ class Enriched(NamedTuple):
         """The processors saw an earlier copy with other content."""
         return self.enrichment.HasField("conflicts_with")
 
+    @property
+    def is_marked(self) -> bool:
+        """The processors saw an earlier copy: this one does not enter `events`."""
+        return self.is_resend or self.is_conflict
+
 
 def enriched(source: SourceRecord) -> Enriched:
     """Check the headers of a record of the enriched topic. Raises :class:`BadRecord`."""
@@ -62,7 +67,7 @@ def enriched(source: SourceRecord) -> Enriched:
     except DecodeError:
         raise BadRecord(Reason.FOREIGN_RECORD, "header enrichment: not an Enrichment") from None
     raw = enrichment.raw
-    if not enrichment.HasField("raw") or not (0 <= raw.partition <= _MAX_PARTITION and 0 <= raw.offset <= _MAX_OFFSET):
+    if not enrichment.HasField("raw") or not (0 <= raw.partition <= MAX_PARTITION and 0 <= raw.offset <= MAX_OFFSET):
         raise BadRecord(Reason.FOREIGN_RECORD, "header enrichment: no position in the raw topic")
     if enrichment.resend_of < 0 or enrichment.conflicts_with < 0:
         raise BadRecord(Reason.FOREIGN_RECORD, "header enrichment: no position of the earlier copy")

@@ -1,15 +1,17 @@
 """From enriched records to rows of ``events``. Pure: no I/O, no clock; the same records give the same rows.
 
 Identity and time of receipt come from the headers, position, hashes and what the processors found out from the header
-``enrichment``; the rest from the client's bytes, which become the column ``raw`` unchanged. Those bytes are read column by
-column (:mod:`sink.columns`), a third of the price of reading them from a message object each. Protobuf's own parser decides
-wherever the two could differ: what is an Event at all, and the rows that the fast way calls odd.
+``enrichment``; the rest from the client's bytes, which become the column ``raw`` unchanged. Headers and bytes are read
+column by column (:mod:`sink.told`, :mod:`sink.columns`), a third of the price of reading each record by itself. What is not
+plainly in order, and what the two ways could read differently, is mapped singly (:mod:`sink.parsed_rows`); protobuf's own
+parser decides what is an Event at all.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,11 +20,12 @@ import pyarrow.compute as pc
 from chaukas.spec.common.v1.events_pb2 import Event
 from google.protobuf.message import DecodeError
 
-from sink.columns import WireColumns, wire_columns
-from sink.event_rows import SCHEMA, SHA256, TIME, Mapped, parse_event
-from sink.parsed_rows import map_parsed
-from sink.route import BadRecord, Enriched
+from contracts.dead_letters import SourceRecord
+from sink.columns import wire_columns
+from sink.event_rows import SCHEMA, TIME, Mapped
+from sink.parsed_rows import map_singly
 from sink.times import buckets
+from sink.told import Told, told
 from sink.wire_view import RefusedBatch
 
 #: Events read at once; more fall out of the cache, fewer pay for the columns.
@@ -39,115 +42,94 @@ _RECOVERED = (
 )
 
 
-def map_events(records: Sequence[Enriched]) -> Mapped:
-    """Rows for all records that have one. Never raises for a bad record: it comes back in ``bad``."""
+def map_events(records: Sequence[SourceRecord]) -> Mapped:
+    """Rows for all records of the enriched topic that have one. Never raises for a bad record: it comes back in ``bad``."""
     done = [_chunk(records[start : start + CHUNK]) for start in range(0, len(records), CHUNK)]
     if not done:
-        return map_parsed(records)
-    table = pa.concat_tables([part.table for part in done])
-    return Mapped(table, [row for part in done for row in part.rows], [bad for part in done for bad in part.bad])
+        return map_singly(records)
+    return Mapped(
+        pa.concat_tables([part.table for part in done]),
+        list(chain.from_iterable(part.rows for part in done)),
+        list(chain.from_iterable(part.bad for part in done)),
+        list(chain.from_iterable(part.marked for part in done)),
+    )
 
 
-def _chunk(records: Sequence[Enriched]) -> Mapped:
-    good, bad = _parseable(records)
+def _chunk(records: Sequence[SourceRecord]) -> Mapped:
     try:
-        mapped = _fast(good)
+        heard = told(records)
+        fast = heard.plain & _parseable(records)
+        if not fast.any():
+            return map_singly(records)
+        table, odd = _fast(_values(records, fast), heard.only(fast))
     except RefusedBatch:
-        mapped = map_parsed(good)
-    mapped.bad = bad + mapped.bad
-    return mapped
+        return map_singly(records)
+    if odd.any():
+        table = table.filter(pa.array(~odd))
+        fast[np.flatnonzero(fast)[odd]] = False
+    return Mapped(table, list(records)) if fast.all() else _with_singles(table, records, fast)
 
 
-def _parseable(records: Sequence[Enriched]) -> tuple[Sequence[Enriched], list[tuple[Enriched, BadRecord]]]:
-    """The records whose whole value protobuf can parse; the columns see only a part of it. Costs 0.6 µs an event."""
+def _values(records: Sequence[SourceRecord], chosen: Any) -> list[bytes]:
+    values = [record.value or b"" for record in records]
+    return values if chosen.all() else [values[place] for place in np.flatnonzero(chosen)]
+
+
+def _parseable(records: Sequence[SourceRecord]) -> Any:
+    """Which whole values protobuf can parse; the columns see only a part of them. Costs 0.6 µs an event."""
+    values = [record.value or b"" for record in records]
     try:
-        deque(map(Event.FromString, [record.value for record in records]), maxlen=0)
+        deque(map(Event.FromString, values), maxlen=0)
     except DecodeError:
-        pass
-    else:
-        return records, []
-    good: list[Enriched] = []
-    bad: list[tuple[Enriched, BadRecord]] = []
-    for record in records:
-        try:
-            parse_event(record)
-        except BadRecord as error:
-            bad.append((record, error))
-        else:
-            good.append(record)
-    return good, bad
+        return np.fromiter(map(_parses, values), bool, len(values))
+    return np.ones(len(values), bool)
 
 
-def _fast(records: Sequence[Enriched]) -> Mapped:
-    """Raises RefusedBatch."""
-    if not records:
-        return map_parsed(records)
-    wire = wire_columns([record.value for record in records])
-    columns = {**wire.columns, **_told(records), **_times(records, wire)}
-    columns["cost_usd"] = pc.if_else(wire.costs_known, wire.costs, columns["cost_usd"])
-    _recovered(records, columns)
+def _parses(value: bytes) -> bool:
+    try:
+        Event.FromString(value)
+    except DecodeError:
+        return False
+    return True
+
+
+def _fast(values: list[bytes], heard: Told) -> tuple[pa.Table, Any]:
+    """The rows, and which of them must be mapped singly. Raises RefusedBatch."""
+    wire = wire_columns(values)
+    times = np.where(wire.has_time, wire.times, heard.received_ns)
+    columns = {
+        **wire.columns,
+        **heard.columns,
+        "raw": pa.array(values, pa.binary()),
+        "ts": pa.array(times).cast(TIME),
+        "bucket": pa.array(buckets(times, heard.received_ns)),
+        "cost_usd": pc.if_else(wire.costs_known, wire.costs, heard.columns["cost_usd"]),
+    }
+    _recovered(heard.recovered, columns)
     table = pa.Table.from_arrays([columns[name].cast(SCHEMA.field(name).type) for name in SCHEMA.names], schema=SCHEMA)
     same = pc.and_(pc.equal(wire.event_id, columns["event_id"]), pc.equal(wire.tenant_id, columns["tenant_id"]))
-    odd = wire.odd | ~same.to_numpy(zero_copy_only=False)
-    return _with_odd(table, records, odd) if odd.any() else Mapped(table, list(records))
+    return table, wire.odd | ~same.to_numpy(zero_copy_only=False)
 
 
-def _with_odd(table: pa.Table, records: Sequence[Enriched], odd: Any) -> Mapped:
-    """`table` with the odd rows mapped the plain way instead, in the records' order."""
-    kept = np.flatnonzero(~odd).tolist()
-    left = np.flatnonzero(odd).tolist()
-    slow = map_parsed([records[place] for place in left])
-    refused = {id(record) for record, _ in slow.bad}
-    places = kept + [place for place in left if id(records[place]) not in refused]
+def _with_singles(table: pa.Table, records: Sequence[SourceRecord], fast: Any) -> Mapped:
+    """`table`, which has the rows of the `fast` records, with the others' where they belong."""
+    kept = np.flatnonzero(fast).tolist()
+    left = np.flatnonzero(~fast).tolist()
+    slow = map_singly([records[place] for place in left])
+    gone = {id(record) for record, _ in slow.bad} | {id(record.source) for record in slow.marked}
+    added = [place for place in left if id(records[place]) not in gone]
+    if not added:
+        return Mapped(table, [records[place] for place in kept], slow.bad, slow.marked)
+    places = kept + added
     order = sorted(range(len(places)), key=places.__getitem__)
-    whole = pa.concat_tables([table.take(pa.array(kept, pa.int64())), slow.table]).take(pa.array(order, pa.int64()))
-    return Mapped(whole, [records[place] for place in sorted(places)], slow.bad)
+    whole = pa.concat_tables([table, slow.table]).take(pa.array(order, pa.int64()))
+    return Mapped(whole, [records[place] for place in sorted(places)], slow.bad, slow.marked)
 
 
-def _told(records: Sequence[Enriched]) -> dict[str, pa.Array]:
-    """The columns that the gateway and the processors told in headers."""
-    headers = [record.headers for record in records]
-    found = [record.enrichment for record in records]
-    positions = [enrichment.raw for enrichment in found]
-    durations = [one.duration_ms if one.HasField("duration_ms") else None for one in found]
-    costs = [one.cost_usd if one.HasField("cost_usd") else None for one in found]
-    return {
-        "tenant_id": pa.array([header.tenant_id for header in headers], pa.string()),
-        "project_id": pa.array([header.project_id for header in headers], pa.string()),
-        "event_id": pa.array([header.event_id for header in headers], pa.string()),
-        "batch_id": pa.array([header.batch_id or "" for header in headers], pa.string()),
-        "traceparent": pa.array([header.traceparent or "" for header in headers], pa.string()),
-        "raw": pa.array([record.value for record in records], pa.binary()),
-        "effective_status": pa.array([one.effective_status for one in found], pa.int32()),
-        "duration_ms": pa.array(durations, pa.float64()),
-        "cost_usd": pa.array(costs, pa.float64()),
-        "raw_partition": pa.array([position.partition for position in positions], pa.uint32()),
-        "raw_offset": pa.array([position.offset for position in positions], pa.uint64()),
-        "content_sha256": pa.array([one.content_sha256 for one in found], SHA256),
-        "canonical_sha256": pa.array([one.canonical_sha256 for one in found], SHA256),
-    }
-
-
-def _times(records: Sequence[Enriched], wire: WireColumns) -> dict[str, pa.Array]:
-    received = np.array([record.headers.received_at_ns for record in records], np.int64)
-    times = np.where(wire.has_time, wire.times, received)
-    return {
-        "received_at": pa.array(received).cast(TIME),
-        "ts": pa.array(times).cast(TIME),
-        "bucket": pa.array(buckets(times, received)),
-    }
-
-
-def _recovered(records: Sequence[Enriched], columns: dict[str, pa.Array]) -> None:
+def _recovered(recovered: pa.StructArray, columns: dict[str, pa.Array]) -> None:
     """What a failed END lost because ``error`` evicted its content; the event's own values stay."""
-    places = [place for place, record in enumerate(records) if record.enrichment.HasField("recovered")]
-    if not places:
+    if recovered.null_count == len(recovered):
         return
-    recovered = [records[place].enrichment.recovered for place in places]
-    mask = np.zeros(len(records), bool)
-    mask[places] = True
     for column, field in _RECOVERED:
-        told = [getattr(one, field) for one in recovered]
-        own = columns[column].take(pa.array(places)).to_pylist()
-        best = pa.array([mine or theirs for mine, theirs in zip(own, told, strict=True)], pa.string())
-        columns[column] = pc.replace_with_mask(columns[column], pa.array(mask), best)
+        theirs = pc.fill_null(pc.struct_field(recovered, field), "")
+        columns[column] = pc.if_else(pc.equal(columns[column], ""), theirs, columns[column])

@@ -18,6 +18,8 @@ from chaukas.spec.common.v1.events_pb2 import Event
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 
+from contracts.v1 import enrichment_pb2, facts_pb2
+
 #: Levels of a Struct that become columns; most events nest less.
 DEPTH = 3
 
@@ -129,7 +131,10 @@ def descriptor() -> Any:
 def _handlers() -> dict[str, Any]:
     file = descriptor()
     pool = ptars.HandlerPool([file])
-    return {name: pool.get_for_message(file.message_types_by_name[name]) for name in ("Event", "Struct1", "List1")}
+    handlers = {name: pool.get_for_message(file.message_types_by_name[name]) for name in ("Event", "Struct1", "List1")}
+    # Whole, not a view: text that is no UTF-8 must be refused in every field, as protobuf does.
+    told = ptars.HandlerPool([facts_pb2.DESCRIPTOR, enrichment_pb2.DESCRIPTOR])
+    return {**handlers, "Enrichment": told.get_for_message(enrichment_pb2.Enrichment.DESCRIPTOR)}
 
 
 class RefusedBatch(ValueError):
@@ -137,7 +142,10 @@ class RefusedBatch(ValueError):
 
 
 def parse(values: list[bytes], message: str = "Event") -> pa.RecordBatch:
-    """One row per value, which is an `Event`, or the rest of a deep Struct: a `Struct1` or `List1`. Raises :class:`RefusedBatch`."""
+    """One row per value, which is an `Event`, the rest of a deep Struct (a `Struct1` or `List1`), or an `Enrichment`.
+
+    Raises :class:`RefusedBatch`.
+    """
     handler = _handlers()[message]
     try:
         return handler.list_to_record_batch(values)

@@ -10,13 +10,12 @@ from typing import Any
 
 from chaukas.spec.common.v1 import events_pb2 as pb
 
+from contracts import headers as h
 from contracts.dead_letters import SourceRecord
-from contracts.headers import EventHeaders
 from contracts.v1.enrichment_pb2 import Enrichment
 from contracts.v1.facts_pb2 import HandoffFact, McpCallFact
 from sink import facts
 from sink.migrate import migrate
-from sink.route import Enriched
 from sink.rows import map_events
 from sink.store import Store
 from sink.writer import arrow_insert
@@ -54,7 +53,7 @@ class Copy:
         whole: bytes = self.event.SerializeToString(deterministic=True) + extended.SerializeToString()
         return whole
 
-    def record(self) -> Enriched:
+    def record(self) -> SourceRecord:
         event = self.event
         enrichment = Enrichment(
             received_at_ns=self.received_ns,
@@ -63,8 +62,15 @@ class Copy:
             canonical_sha256=self.canonical,
         )
         enrichment.raw.topic, enrichment.raw.partition, enrichment.raw.offset = "raw", self.partition, self.offset
-        headers = EventHeaders(event.tenant_id, event.project_id, event.event_id, self.received_ns)
-        return Enriched(source(self.value), headers, enrichment, self.value)
+        headers = {
+            h.TENANT_ID: event.tenant_id.encode(),
+            h.PROJECT_ID: event.project_id.encode(),
+            h.EVENT_ID: event.event_id.encode(),
+            h.RECEIVED_AT_NS: str(self.received_ns).encode(),
+            h.SCHEMA: h.EVENT_SCHEMA.encode(),
+            h.ENRICHMENT: enrichment.SerializeToString(),
+        }
+        return source(self.value)._replace(headers=tuple(headers.items()))
 
 
 def source(value: bytes) -> SourceRecord:

@@ -12,10 +12,10 @@ from google.protobuf import struct_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.dead_letters import SourceRecord
 from sink import rows
 from sink.event_rows import SCHEMA, Mapped
-from sink.parsed_rows import map_parsed
-from sink.route import Enriched, enriched
+from sink.parsed_rows import map_singly
 from sink.rows import map_events
 from sink.search_text import STRUCT_TEXT_MAX_BYTES
 from sink.times import MAX_NS, MIN_NS, OVERFLOW_NS, Buckets, buckets
@@ -28,13 +28,13 @@ from tests.support.sink_records import enriched_record
 HOSTILE_LENGTH = b"\xf2\x01" + b"\xff" * 9 + b"\x01"
 
 
-def record_of(made: pb.Event, offset: int = 0, **found: Any) -> Enriched:
+def record_of(made: pb.Event, offset: int = 0, **found: Any) -> SourceRecord:
     made.event_id, made.tenant_id = made.event_id or "e", made.tenant_id or "t"
-    return enriched(enriched_record(made, offset=offset, **found))
+    return enriched_record(made, offset=offset, **found)
 
 
-def with_value(record: Enriched, value: bytes) -> Enriched:
-    return Enriched(record.source, record.headers, record.enrichment, value)
+def with_value(record: SourceRecord, value: bytes) -> SourceRecord:
+    return record._replace(value=value)
 
 
 def compared(mapped: Mapped) -> list[dict[str, Any]]:
@@ -51,14 +51,15 @@ def compared(mapped: Mapped) -> list[dict[str, Any]]:
     return found
 
 
-def assert_same(records: list[Enriched], *, more_text: bool = False) -> None:
+def assert_same(records: list[SourceRecord], *, more_text: bool = False) -> None:
     """`more_text`: bytes no encoder writes, of which the columns may find text that a later field shadows."""
-    fast, plain = map_events(records), map_parsed(records)
+    fast, plain = map_events(records), map_singly(records)
     assert fast.table.schema == SCHEMA
     assert [id(record) for record in fast.rows] == [id(record) for record in plain.rows]
     assert sorted((id(record), str(error)) for record, error in fast.bad) == sorted(
         (id(record), str(error)) for record, error in plain.bad
     )
+    assert sorted(id(record.source) for record in fast.marked) == sorted(id(record.source) for record in plain.marked)
     for ours, theirs in zip(compared(fast), compared(plain), strict=True):
         if more_text:
             assert set(ours.pop("search_text")) >= set(theirs.pop("search_text"))
