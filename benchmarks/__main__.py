@@ -18,6 +18,7 @@ from benchmarks import (
     processors_latency,
     processors_steps,
     processors_worker,
+    sink_memory,
     sink_queries,
     sink_rows,
     sink_settle,
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
     "processors-latency": processors_latency.run,
     "processors-steps": processors_steps.run,
     "processors-worker": processors_worker.run,
+    "sink-memory": sink_memory.run,
     "sink-queries": sink_queries.run,
     "sink-rows": sink_rows.run,
     "sink-settle": sink_settle.run,
@@ -50,7 +52,7 @@ def main() -> int:
         table.add_column(column, justify="right" if column in ("ratio", "goal", "µs an event") else "left")
     for result in results:
         goal = "" if result.goal is None else f"≤ {result.goal:.1f}"
-        per_event = f"{result.seconds / result.events * 1e6:.2f}"
+        per_event = f"{result.seconds / result.events * 1e6:.2f}" if result.events else ""
         table.add_row(result.name, result.what, result.baseline, f"{result.ratio:.2f}", goal, per_event)
     Console().print(table)
     if options.json:

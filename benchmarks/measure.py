@@ -18,6 +18,7 @@ class Result:
     baseline: str
     seconds: float
     baseline_seconds: float
+    #: 0: the figures are no times (bytes, in both).
     events: int
     #: The ratio this should stay at or below; None: reported only.
     goal: float | None = None

@@ -4,7 +4,8 @@ A pass looks at the ids that came since the last one (through `event_ids`, so it
 stored) and does, in this order, so that a pass that was cut off is simply done again:
 
 1. keep what is lost: a copy with other content goes to `conflicts` whole, one with the same content to `resends`;
-2. hide it: a tombstone under its key in `events` (an insert, so it survives replays, merges and replicas);
+2. hide it: a tombstone under its key in `events` (an insert, so it survives replays, merges and replicas); conflicts of
+   its id name the copy that stays;
 3. take back its facts: its hand-off, its half of an MCP call, its pick-up of a hand-off;
 4. mark the copy as settled in `event_ids`.
 
@@ -108,6 +109,7 @@ class Settler:
         self._metrics.unsettled.set(len(lost))
         self._keep(lost)
         self._hide(lost)
+        self._point(lost)
         self._take_back(lost)
         self._mark(lost)
         self._late += [(now, one) for one in lost]
@@ -166,6 +168,13 @@ class Settler:
         if rows:
             self._client.insert_arrow("events", pa.Table.from_pylist(rows, schema=TOMBSTONES))
 
+    def _point(self, lost: Sequence[Lost]) -> None:
+        """2: what was compared with a copy that was stored until now."""
+        events = sorted({(one.loss.loser.tenant_id, one.stored.event_id) for one in lost})
+        found = self._rows("conflicts_of", tenants=[row[0] for row in events], events=[row[1] for row in events])
+        if found:
+            self._point_conflicts(found)
+
     def _take_back(self, lost: Sequence[Lost]) -> None:
         """3: the facts that were derived from copies that lost."""
         handoffs = [one.handoff_tombstone() for one in lost if one.stored.type == pb.EVENT_TYPE_AGENT_HANDOFF]
@@ -204,9 +213,18 @@ class Settler:
 
     def _complete_conflicts(self, since: datetime) -> None:
         """Conflicts the processors marked know the earlier copy's offset only: add the stored copy's hash and position."""
-        rows = self._rows("unhashed_conflicts", since=since, most=IDS_PER_STEP)
-        if rows:
-            self._command("hash_conflicts", tenants=[row[0] for row in rows], events=[row[1] for row in rows])
+        tenant = event = ""
+        while True:
+            rows = self._rows("unhashed_conflicts", since=since, tenant=tenant, event=event, most=IDS_PER_STEP)
+            if rows:
+                self._point_conflicts(rows)
+            if len(rows) < IDS_PER_STEP:
+                return
+            tenant, event = rows[-1]
+
+    def _point_conflicts(self, events: Sequence[Sequence[str]]) -> None:
+        """Let the conflicts of these (tenant, event id) name the copy that is stored."""
+        self._command("hash_conflicts", tenants=[row[0] for row in events], events=[row[1] for row in events])
 
     def _now(self) -> datetime:
         """The store's clock, seconds: the one that `ingested_at` comes from."""

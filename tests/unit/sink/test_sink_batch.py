@@ -52,3 +52,19 @@ def test_partitions_given_away_leave_with_their_records_and_offsets() -> None:
     assert left.next_offsets == {("t", 1): 4}
     assert (left.bytes, left.opened_at) == (5, 2.0)
     assert left.without([("t", 1)]).opened_at is None
+
+
+def test_records_added_at_once_are_records_added_one_by_one() -> None:
+    records = [record(offset, partition, size=offset) for offset, partition in ((7, 0), (3, 1), (9, 0))]
+    singly, at_once = Batch(), Batch()
+    for number, one in enumerate(records):
+        singly.add(one, 2.0 + number)
+    at_once.extend(records[:1], 2.0)
+    at_once.extend([], 2.5)
+    at_once.extend([records[1]._replace(value=None), records[2]], 3.0)
+    assert (at_once.next_offsets, at_once.opened_at) == (singly.next_offsets, 2.0)
+    assert at_once.bytes == 7 + 0 + 9
+    assert [one.offset for one in at_once.records] == [7, 3, 9]
+    empty = Batch()
+    empty.extend([], 1.0)
+    assert empty.opened_at is None
