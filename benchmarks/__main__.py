@@ -23,6 +23,7 @@ from benchmarks import (
     sink_rows,
     sink_settle,
     sink_stats,
+    sink_visible,
     sink_writer,
 )
 from benchmarks.measure import Result
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
     "sink-rows": sink_rows.run,
     "sink-settle": sink_settle.run,
     "sink-stats": sink_stats.run,
+    "sink-visible": sink_visible.run,
     "sink-writer": sink_writer.run,
 }
 

@@ -23,17 +23,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from operator import methodcaller
-from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from contracts.dead_letters import SourceRecord
-from contracts.topics import ENRICHED_MAX_BYTES, Topics
+from contracts.topics import Topics
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from runtime.health import Readiness
 from runtime.logs import get_logger
@@ -41,6 +37,7 @@ from runtime.settings import KafkaSettings
 from sink.batch import Batch, BatchPolicy
 from sink.batch import TopicPartition as Partition
 from sink.flood import FloodGuard
+from sink.intake import consumer_config, source_records, subscription
 from sink.metrics import SinkMetrics
 from sink.prepare import Prepared, prepare
 from sink.writer import Abandoned, Writer
@@ -54,58 +51,10 @@ POLL_SECONDS = 0.05
 #: A full batch waits this long for the running insert before the partitions are paused, seconds: pausing throws away what
 #: librdkafka has fetched ahead.
 PAUSE_AFTER_SECONDS = 1.0
-#: What librdkafka fetches ahead, kilobytes.
-FETCH_AHEAD_KBYTES = 64 * 1024
+#: librdkafka's own default of max.poll.interval.ms.
+MAX_POLL_INTERVAL_MS = 300_000
 #: How often lag and connection are looked at, seconds.
 CHECK_SECONDS = 5.0
-
-
-def consumer_config(settings: KafkaSettings, group: str, instance: str = "") -> dict[str, Any]:
-    """librdkafka configuration: nothing is committed or stored behind the loop's back.
-
-    `instance` names a process that is the only one of its name (static membership): killed and started again it goes on at
-    once, instead of waiting until the group has given its predecessor up. The topics are part of the name, because a broker
-    gives a known static member its old assignment whatever it subscribes to now.
-    """
-    topics = zlib.crc32(" ".join(subscription(settings.topics)).encode())
-    return {
-        "auto.offset.reset": "earliest",
-        "queued.max.messages.kbytes": FETCH_AHEAD_KBYTES,
-        "max.partition.fetch.bytes": ENRICHED_MAX_BYTES,
-        "fetch.wait.max.ms": 100,
-        "session.timeout.ms": 10_000,
-        **settings.client_config(),
-        "group.id": group,
-        **({"group.instance.id": f"{instance}-{topics:08x}"} if instance else {}),
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "partition.assignment.strategy": "range",
-    }
-
-
-def subscription(topics: Topics) -> list[str]:
-    """Everything that becomes rows."""
-    return [topics.enriched, topics.handoffs, topics.mcp_calls, topics.dead_letters]
-
-
-_TOPIC, _PARTITION, _OFFSET, _KEY, _VALUE, _HEADERS, _TIMESTAMP = map(
-    methodcaller, ("topic", "partition", "offset", "key", "value", "headers", "timestamp")
-)
-
-
-def source_records(messages: Sequence[Message]) -> list[SourceRecord]:
-    """`messages`, none of them an error, as the pure parts know them. Field by field: a call per record costs three times that."""
-    fields = zip(
-        map(_TOPIC, messages),
-        map(_PARTITION, messages),
-        map(_OFFSET, messages),
-        map(_KEY, messages),
-        map(_VALUE, messages),
-        [headers or () for headers in map(_HEADERS, messages)],
-        [timestamp_ms for _, timestamp_ms in map(_TIMESTAMP, messages)],
-        strict=True,
-    )
-    return list(map(SourceRecord._make, fields))
 
 
 class _Insert:
@@ -365,7 +314,11 @@ def build(
     flood: FloodGuard | None = None,
     instance: str = "",
 ) -> SinkConsumer:
-    """A SinkConsumer on a real Kafka client; `instance` as in :func:`consumer_config`."""
+    """A SinkConsumer on a real Kafka client; `instance` as in :func:`consumer_config`.
+
+    On a revoke it waits for the running insert at most `revoke_seconds`, and at most half of what the group waits for a poll:
+    who takes longer is out of the group, and can commit nothing.
+    """
     loop: SinkConsumer | None = None
 
     def on_error(error: KafkaError) -> None:
@@ -373,8 +326,16 @@ def build(
             loop.on_client_error(error)
 
     config = {**consumer_config(settings, group, instance), "error_cb": on_error}
+    poll_seconds = int(config.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)) / 1000
     consumer = Consumer(config, logger=logging.getLogger("kafka.consumer"))
     loop = SinkConsumer(
-        consumer, settings.topics, writer, policy, metrics, readiness, revoke_seconds=revoke_seconds, flood=flood
+        consumer,
+        settings.topics,
+        writer,
+        policy,
+        metrics,
+        readiness,
+        revoke_seconds=min(revoke_seconds, poll_seconds / 2),
+        flood=flood,
     )
     return loop

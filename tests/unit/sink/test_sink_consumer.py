@@ -16,8 +16,9 @@ from contracts.v1.dead_letter_pb2 import DeadLetter
 from runtime.health import Readiness
 from runtime.settings import KafkaSettings, load
 from sink.batch import BatchPolicy
-from sink.consumer import PAUSE_AFTER_SECONDS, SinkConsumer, consumer_config, subscription
+from sink.consumer import PAUSE_AFTER_SECONDS, SinkConsumer, build
 from sink.flood import FloodOfDeadLetters
+from sink.intake import consumer_config, subscription
 from sink.metrics import SinkMetrics
 from sink.prepare import Prepared
 from sink.writer import Abandoned
@@ -340,3 +341,16 @@ def test_nothing_is_committed_behind_the_loops_back() -> None:
     other = consumer_config(load(KafkaSettings, topic_prefix="other."), "g", "embedded")
     assert config["group.instance.id"] != other["group.instance.id"]
     assert "group.instance.id" not in consumer_config(load(KafkaSettings), "g")
+
+
+@pytest.mark.parametrize(("interval", "asked", "bound"), [("", 7.0, 7.0), ("", 420.0, 150.0), ("20000", 60.0, 10.0)])
+def test_a_revoke_never_waits_until_the_group_has_given_this_member_up(
+    monkeypatch: pytest.MonkeyPatch, interval: str, asked: float, bound: float
+) -> None:
+    monkeypatch.setenv("KAFKA_MAX_POLL_INTERVAL_MS", interval)
+    writer: Any = FakeWriter()
+    metrics = SinkMetrics(CollectorRegistry())
+    loop = build(load(KafkaSettings), "g", writer, POLICY, metrics, Readiness(), revoke_seconds=asked)
+    assert loop._revoke_seconds == bound
+    loop._consumer.close()
+    loop._threads.shutdown()
