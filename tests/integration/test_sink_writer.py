@@ -82,6 +82,36 @@ def test_killed_between_insert_and_commit_every_event_is_there_once(sink: SinkUn
     assert handoffs == [[len(records) - len(event_ids(records))]]
 
 
+def test_copies_are_one_row_though_the_sink_was_killed_between_insert_and_commit(sink: SinkUnderTest) -> None:
+    sink.environment["SINK_SETTLE_SECONDS"] = "3"
+    topics = sink.kafka.topics
+    first = event(event_id="e", session="one")
+    changed = event(event_id="e", session="one", message=pb.MessageContent(text="changed"))
+    elsewhere = event(event_id="e", session="two")
+    copies = [
+        enriched_record(elsewhere, offset=0, raw=(0, 0), received_ns=4_000, topics=topics),
+        enriched_record(first, offset=0, raw=(0, 1), received_ns=3_000, topics=topics),
+        enriched_record(first, offset=0, partition=1, raw=(1, 0), received_ns=1_000, topics=topics),
+        enriched_record(first, offset=0, partition=1, raw=(1, 1), received_ns=2_000, resend_of=0, topics=topics),
+        enriched_record(changed, offset=0, partition=1, raw=(1, 2), received_ns=2_500, conflicts_with=1, topics=topics),
+    ]
+    sink.produce(copies)
+    sink.start(program=KILL_BEFORE_COMMIT)
+    assert sink.wait_dead() == -9
+    sink.start()
+    sink.wait_committed()
+    wait_for("settling", lambda: sink.metric("sink_settled_total") == 2)
+    assert sink.stop() == 0
+    fates = "SELECT raw_partition, raw_offset, fate FROM v_record_fates ORDER BY raw_partition, raw_offset"
+    (found,) = sink.rows(fates)
+    assert found == [[0, 0, "conflict"], [0, 1, "resend"], [1, 0, "stored"], [1, 1, "resend"], [1, 2, "conflict"]]
+    (conflicts,) = sink.rows(
+        "SELECT first_partition, first_offset, first_content_sha256 = (SELECT content_sha256 FROM events FINAL)"
+        " FROM conflicts FINAL ORDER BY raw_partition"
+    )
+    assert conflicts == [[1, 0, 1], [1, 0, 1]]
+
+
 def test_killed_at_any_time_every_event_is_there_once(sink: SinkUnderTest) -> None:
     sink.environment["SINK_BATCH_ROWS"] = "50"
     records: list[SourceRecord] = []

@@ -51,10 +51,12 @@ class FakeConsumer:
         self.committed: list[dict[tuple[str, int], int]] = []
         self.refusals: list[KafkaException] = []
         self._paused = False
+        self.consumed = 0
         self.callbacks: dict[str, Any] = {}
         self.closed = False
 
     def consume(self, _most: int, _seconds: float) -> list[FakeMessage]:
+        self.consumed += 1
         if self._paused or not self.polls:
             return []
         return self.polls.pop(0)
@@ -183,8 +185,10 @@ def test_while_an_insert_runs_the_next_batch_is_mapped_and_then_fetching_pauses(
     loop.loop.turn()
     assert loop.consumer.is_paused()
     assert len(loop.consumer.polls) == 1, "the fourth batch stays with the broker"
+    consumed = loop.consumer.consumed
     for _ in range(5):
         loop.loop.turn()  # a long outage: polling goes on, nothing is taken
+    assert loop.consumer.consumed == consumed + 5, "who does not poll is put out of the group"
     assert len(loop.writer.begun) == 1
     loop.stored()
     loop.loop.turn()
@@ -236,6 +240,18 @@ def test_on_revoke_the_running_insert_is_committed_and_the_open_batch_forgotten(
     loop.now = 100.0
     loop.loop.turn()
     assert len(loop.writer.begun) == 1, "offset 2 belongs to somebody else now"
+
+
+def test_a_revoke_waits_for_an_insert_that_is_about_to_end(loop: Loop) -> None:
+    loop.loop._revoke_seconds = 60.0
+    loop.poll(0, 1)
+    loop.loop.turn()
+    wait_for("the insert to begin", lambda: loop.writer.begun)
+    ending = threading.Timer(0.2, loop.writer.go.release)
+    ending.start()
+    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
+    ending.join()
+    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}]
 
 
 def test_on_revoke_an_insert_that_does_not_end_is_given_up_without_a_commit(loop: Loop) -> None:
