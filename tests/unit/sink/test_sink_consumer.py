@@ -239,7 +239,8 @@ def test_on_revoke_the_running_insert_is_committed_and_the_open_batch_forgotten(
     assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}]
     loop.now = 100.0
     loop.loop.turn()
-    assert len(loop.writer.begun) == 1, "offset 2 belongs to somebody else now"
+    assert loop.loop._insert is None, "offset 2 belongs to somebody else now"
+    assert len(loop.writer.begun) == 1
 
 
 def test_a_revoke_waits_for_an_insert_that_is_about_to_end(loop: Loop) -> None:
@@ -299,6 +300,20 @@ def test_a_commit_that_fails_is_made_up_for(loop: Loop) -> None:
     loop.now = 100.0
     loop.loop.turn()
     assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}]
+
+
+def test_a_commit_that_failed_is_forgotten_with_its_partition(loop: Loop) -> None:
+    loop.consumer.refusals = [KafkaException(KafkaError(KafkaError._TRANSPORT))]
+    loop.poll(0)
+    loop.poll(7, partition=1)
+    for _ in range(2):
+        loop.loop.turn()
+    loop.stored()
+    loop.loop.turn()
+    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
+    loop.now = 100.0
+    loop.loop.turn()
+    assert loop.consumer.committed == [{(TOPICS.enriched, 1): 8}]
 
 
 def test_a_failure_the_writer_does_not_know_ends_the_loop(loop: Loop) -> None:
