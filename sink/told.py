@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 
 from contracts import headers as h
 from contracts.dead_letters import SourceRecord
-from contracts.headers import RawHeaders
 from sink.event_rows import SHA256, TIME
 from sink.route import MAX_OFFSET, MAX_PARTITION
 from sink.wire_view import parse
@@ -35,6 +34,7 @@ _HEADERS: dict[str, bytes | None] = {
     h.ENRICHMENT: None,
 }
 _LAST_NS = str((1 << 63) - 1)
+Headers = Sequence[tuple[str, bytes | None]]
 Values = Sequence[bytes | None]
 Rows = npt.NDArray[np.bool_]
 
@@ -79,9 +79,9 @@ def told(records: Sequence[SourceRecord]) -> Told:
     return Told(columns, received.to_numpy(), found.column("recovered"), plain)
 
 
-def _by_name(headers: Sequence[RawHeaders]) -> dict[str, Values]:
+def _by_name(headers: Sequence[Headers]) -> dict[str, Values]:
     """The values of each header in :data:`_HEADERS`, one per record. When a name repeats, the first counts."""
-    groups = _layouts([[*pairs] for pairs in headers])
+    groups = _layouts(headers)
     if len(groups) == 1:
         ((layout, (_, columns)),) = groups.items()
         count = len(headers)
@@ -101,7 +101,7 @@ def _by_name(headers: Sequence[RawHeaders]) -> dict[str, Values]:
 
 
 def _layouts(
-    headers: Sequence[Sequence[tuple[str, bytes | None]]],
+    headers: Sequence[Headers],
 ) -> dict[tuple[str, ...], tuple[Sequence[int], list[Values]]]:
     """Records by the names of their headers, in order: which records, and their values header by header.
 

@@ -229,6 +229,21 @@ def test_a_flood_of_letters_ends_the_loop_before_anything_of_the_batch_is_stored
     assert loop.consumer.committed == []
 
 
+def test_letters_of_a_partition_that_was_given_away_are_counted_anew(loop: Loop) -> None:
+    good = enriched_record(event(event_id="0"), offset=0)
+    bad = [FakeMessage(good._replace(offset=number, headers=())) for number in range(RUN)]
+    loop.loop._policy = BatchPolicy(max_rows=RUN - 1, max_bytes=1 << 20, max_age_seconds=10.0)
+    loop.consumer.polls.append(bad[:-1])
+    loop.loop.turn()
+    loop.stored()
+    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
+    loop.consumer.polls.append(bad[-1:])
+    loop.loop.turn()
+    loop.now = 10.0
+    loop.loop.turn()
+    wait_for("the insert", lambda: len(loop.writer.begun) == 2)
+
+
 def test_on_revoke_the_running_insert_is_committed_and_the_open_batch_forgotten(loop: Loop) -> None:
     loop.poll(0, 1)
     loop.loop.turn()
@@ -297,9 +312,9 @@ def test_a_commit_that_fails_is_made_up_for(loop: Loop) -> None:
     loop.loop.turn()
     assert loop.consumer.committed == []
     assert loop.metrics.commit_failures._value.get() == 1
-    loop.now = 100.0
-    loop.loop.turn()
-    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}]
+    for loop.now in (100.0, 200.0):
+        loop.loop.turn()
+    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}], "once"
 
 
 def test_a_commit_that_failed_is_forgotten_with_its_partition(loop: Loop) -> None:
