@@ -172,6 +172,31 @@ def test_a_batch_that_is_given_up_ends_without_more_inserts() -> None:
     assert store.calls == [2]
 
 
+def test_a_batch_that_is_given_up_between_two_inserts_makes_no_more() -> None:
+    abandon = threading.Event()
+
+    def fault(ids: list[str]) -> Exception | None:
+        if len(ids) > 1:
+            return BAD_DATA
+        abandon.set()
+        return None
+
+    store = FakeStore(fault)
+    made, _ = writer(store)
+    with pytest.raises(Abandoned):
+        made.store(batch("a", "b"), abandon)
+    assert store.stored == ["a"]
+
+
+def test_letters_of_a_batch_that_is_given_up_are_not_waited_for() -> None:
+    abandon = threading.Event()
+    abandon.set()
+    broken = SourceRecord(TOPICS.enriched, 0, 9, None, b"\xff", enriched_record(event(), offset=9).headers, 0)
+    made, _ = writer(FakeStore(), FakeLetters(failures=1000))
+    with pytest.raises(Abandoned):
+        made.store(batch(broken=[broken]), abandon)
+
+
 def test_back_off_grows_to_its_bound_and_is_spread() -> None:
     backoff = Backoff(first_seconds=0.2, most_seconds=10.0)
     for attempt, bound in ((1, 0.2), (2, 0.4), (6, 6.4), (7, 10.0), (500, 10.0)):
