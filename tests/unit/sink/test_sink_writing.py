@@ -19,7 +19,7 @@ from sink.batch import Batch
 from sink.flood import FloodOfDeadLetters
 from sink.metrics import SinkMetrics
 from sink.prepare import Prepared, prepare
-from sink.writer import Abandoned, Backoff, Writer
+from sink.writer import Abandoned, Backoff, Writer, arrow_insert
 from tests.support.events import event
 from tests.support.sink_records import TOPICS, enriched_record
 
@@ -195,6 +195,36 @@ def test_letters_of_a_batch_that_is_given_up_are_not_waited_for() -> None:
     made, _ = writer(FakeStore(), FakeLetters(failures=1000))
     with pytest.raises(Abandoned):
         made.store(batch(broken=[broken]), abandon)
+
+
+def test_back_off_begins_anew_after_an_insert_that_worked() -> None:
+    attempts: list[int] = []
+
+    class Remembered(Backoff):
+        def delay(self, attempt: int) -> float:
+            attempts.append(attempt)
+            return 0.0
+
+    answers: list[Exception | None] = [BAD_DATA, AWAY, AWAY, None, AWAY, None]
+    store = FakeStore(lambda _ids: answers.pop(0))
+    Writer(store.insert, FakeLetters(), SinkMetrics(CollectorRegistry()), Remembered()).store(
+        batch("a", "b"), threading.Event()
+    )
+    assert store.stored == ["a", "b"]
+    assert attempts == [1, 2, 1]
+
+
+def test_an_insert_is_bounded_in_time_and_durable_when_it_returns() -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Client:
+        def insert_arrow(self, table: str, rows: pa.Table, settings: dict[str, Any]) -> None:
+            assert (table, rows.num_rows) == ("events", 0)
+            asked.append(settings)
+
+    client: Any = Client()
+    arrow_insert(client, 42.0)("events", pa.table({}))
+    assert asked == [{"max_execution_time": 42.0, "async_insert": 0, "max_partitions_per_insert_block": 0}]
 
 
 def test_back_off_grows_to_its_bound_and_is_spread() -> None:
