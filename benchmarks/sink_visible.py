@@ -45,14 +45,16 @@ TENANT = "tenant"
 def run() -> Iterator[Result]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         broker = Broker.prepare(Path(directory) / "kafka")
-        broker.start()
-        age = str(load(SinkSettings).batch_age_seconds)  # the product's, not that of tests
-        environment = {"SINK_GRPC_PORT": "0", "SINK_BATCH_AGE_SECONDS": age}
-        sink = SinkUnderTest(broker.create_topics("visible.", PARTITIONS), Path(directory), environment)
         try:
-            yield from _measure(sink)
+            broker.start()
+            age = str(load(SinkSettings).batch_age_seconds)  # the product's, not that of tests
+            environment = {"SINK_GRPC_PORT": "0", "SINK_BATCH_AGE_SECONDS": age}
+            sink = SinkUnderTest(broker.create_topics("visible.", PARTITIONS), Path(directory), environment)
+            try:
+                yield from _measure(sink)
+            finally:
+                sink.close()
         finally:
-            sink.close()
             broker.stop()
 
 

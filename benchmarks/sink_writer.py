@@ -64,8 +64,8 @@ def run() -> Iterator[Result]:
     gc.set_threshold(100_000, 50, 100)
     with tempfile.TemporaryDirectory() as directory:
         broker = Broker.prepare(Path(directory) / "kafka")
-        broker.start()
         try:
+            broker.start()
             kafka = broker.create_topics("bench.", PARTITIONS)
             sources = records(EVENTS, kafka.topics, PARTITIONS)
             _produce(kafka, sources)
