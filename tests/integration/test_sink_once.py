@@ -202,8 +202,8 @@ def test_copies_without_a_time_are_one_row_when_they_are_settled(sink: Sink, arr
 
 
 def test_a_burst_of_marked_conflicts_gets_all_its_hashes(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sink.settle.IDS_PER_STEP", 7)
-    copies = [marked(f"event-{number:03}", number * 10) for number in range(50)]
+    monkeypatch.setattr("sink.settle.IDS_PER_STEP", 4)
+    copies = [marked(f"event-{number:03}", number * 10) for number in range(9)]
     sink.write([record for records in copies for record in records])
     sink.settler.settle()
     assert [one[1] for one in conflicts(sink)] == [place(records[0]) for records in copies for _ in range(2)]

@@ -163,6 +163,17 @@ def test_odd_values_cost_no_other_record(name: str, value: bytes | None) -> None
     assert {one.offset for one in mapped.rows} >= {0, 2}
 
 
+@pytest.mark.parametrize("name", [h.TENANT_ID, h.EVENT_ID])
+def test_an_empty_id_is_foreign_even_when_the_value_agrees(name: str) -> None:
+    odd = record(1)
+    odd = odd._replace(headers=[(header, b"" if header == name else told) for header, told in odd.headers])
+    made = event(event_id="e1")
+    made.ClearField("tenant_id" if name == h.TENANT_ID else "event_id")
+    odd = odd._replace(value=made.SerializeToString())
+    assert_same([record(0), odd])
+    assert [error.reason for _, error in map_events([odd]).bad] == [Reason.FOREIGN_RECORD]
+
+
 def test_of_a_header_that_repeats_the_first_counts() -> None:
     doubled = record(1)
     doubled = doubled._replace(headers=[*doubled.headers, (h.TENANT_ID, b"forged"), (h.PROJECT_ID, b"forged")])
