@@ -13,8 +13,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from contracts.topics import DEAD_LETTER_MAX_BYTES
 from processors import emit
-from processors.intake import Headers
-from processors.pipeline import PartitionState, process
+from processors.intake import Headers, RawRecord
+from processors.pipeline import Output, PartitionState, process_all
 from processors.rebuild import raw_record
 from processors.window import Window
 from runtime.kafka import durable_producer, producer_config
@@ -77,17 +77,22 @@ def main() -> None:
         first = consumer.poll(0.1)
         if first is None:
             continue
-        ends: dict[int, int] = {}
+        batches: dict[int, list[RawRecord]] = {}
         for message in (first, *consumer.consume(settings.batch_records - 1, 0)):
             source = raw_record(message)
-            state = states.setdefault(source.partition, PartitionState(Window(settings.window_offsets)))
-            output = process(state, source)
-            emit.check_size(output.enriched, source)
-            emit.emit(outbox, kafka.topics, source, output)
-            ends[source.partition] = source.offset + 1
+            batches.setdefault(source.partition, []).append(source)
+        for number, batch in batches.items():
+            state = states.setdefault(number, PartitionState(Window(settings.window_offsets)))
+            for source, output in process_all(state, batch):
+                assert isinstance(output, Output)
+                emit.check_size(output.enriched, source)
+                emit.emit(outbox, kafka.topics, source, output)
         outbox.flush()
         consumer.commit(
-            offsets=[TopicPartition(kafka.topics.raw, number, end) for number, end in ends.items()], asynchronous=False
+            offsets=[
+                TopicPartition(kafka.topics.raw, number, batch[-1].offset + 1) for number, batch in batches.items()
+            ],
+            asynchronous=False,
         )
 
 

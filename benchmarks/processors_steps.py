@@ -20,7 +20,7 @@ from contracts.topics import Topics
 from processors import emit, extension
 from processors.enrichment import Enrichment
 from processors.intake import Headers, RawRecord
-from processors.pipeline import PartitionState, process
+from processors.pipeline import Output, PartitionState, process, process_all
 from processors.window import Window
 from tests.support.events import seeded_sessions
 from tests.support.raw_records import RECEIVED_NS, raw_headers, raw_key
@@ -29,6 +29,8 @@ PARTITIONS = 8
 #: Sessions that run at the same time.
 AT_ONCE = 200
 WINDOW = 50_000
+#: Records of one poll.
+POLL = 4000
 
 
 def stream(count: int, seed: int = 11) -> list[RawRecord]:
@@ -75,10 +77,15 @@ def all_steps(records: Sequence[RawRecord]) -> None:
     """Every record from its bytes to the bytes that are produced: steps, facts serialized, headers, size check."""
     states = [PartitionState(Window(WINDOW)) for _ in range(PARTITIONS)]
     topics, sink = Topics(), _Sink()
-    for record in records:
-        output = process(states[record.partition], record)
-        emit.check_size(output.enriched, record)
-        emit.emit(sink, topics, record, output)
+    for first in range(0, len(records), POLL):  # as polls come, a batch for each partition
+        batches: list[list[RawRecord]] = [[] for _ in range(PARTITIONS)]
+        for record in records[first : first + POLL]:
+            batches[record.partition].append(record)
+        for state, batch in zip(states, batches, strict=True):
+            for record, output in process_all(state, batch):
+                assert isinstance(output, Output)
+                emit.check_size(output.enriched, record)
+                emit.emit(sink, topics, record, output)
 
 
 def run() -> Iterator[Result]:

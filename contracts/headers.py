@@ -8,7 +8,7 @@ through the gateway and is dead-lettered (:class:`ForeignRecord`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from contracts.errors import PermanentError
 
@@ -65,29 +65,64 @@ class EventHeaders(NamedTuple):
     def parse(cls, headers: RawHeaders | None) -> EventHeaders:
         """Read the headers; when a name repeats, the first counts. Raises :class:`ForeignRecord`."""
         pairs = [*headers] if headers else []
-        found: dict[str, bytes | None] = dict(pairs)
-        if len(found) != len(pairs):
-            found = dict(reversed(pairs))
-        received = found.get(RECEIVED_AT_NS)
-        if received is None:
-            raise ForeignRecord(RECEIVED_AT_NS, "missing")
-        received_at_ns = int(received) if received.isdigit() and len(received) <= 19 else -1
-        if not 0 <= received_at_ns < 1 << 63:
-            raise ForeignRecord(RECEIVED_AT_NS, "not a time in Unix nanoseconds")
-        tenant_id, event_id = _text(found, TENANT_ID), _text(found, EVENT_ID)
-        if not tenant_id or not event_id:
-            raise ForeignRecord(EVENT_ID if tenant_id else TENANT_ID, "empty")
-        if found.get(SCHEMA) != _EVENT_SCHEMA:
-            raise ForeignRecord(SCHEMA, f"not {EVENT_SCHEMA}")
-        return cls(
-            tenant_id,
-            _text(found, PROJECT_ID),
-            event_id,
-            received_at_ns,
-            _text(found, BATCH_ID) if BATCH_ID in found else None,
-            _text(found, TRACEPARENT) if TRACEPARENT in found else None,
-            found.get(ENRICHMENT),
-        )
+        return _as_the_gateway_writes(pairs) or _in_any_order(pairs)
+
+
+#: The gateway's order. What it writes only sometimes, and the enrichment, come after these.
+_LAYOUT = (TENANT_ID, PROJECT_ID, EVENT_ID, EVENT_TYPE, RECEIVED_AT_NS, SCHEMA)
+_AFTER = frozenset((BATCH_ID, TRACEPARENT, ENRICHMENT))
+_new_tuple = tuple.__new__  # a NamedTuple's own constructor costs twice as much
+
+
+def _as_the_gateway_writes(pairs: list[Any]) -> EventHeaders | None:
+    """What :func:`_in_any_order` reads, at half its cost; None when anything is not as the gateway writes it."""
+    try:
+        (n1, tenant), (n2, project), (n3, event), (n4, _), (n5, received), (n6, schema), *rest = pairs
+        if (n1, n2, n3, n4, n5, n6) != _LAYOUT or schema != _EVENT_SCHEMA or not tenant or not event:
+            return None
+        if not received.isdigit() or len(received) > 19:
+            return None
+        received_at_ns = int(received)
+        if received_at_ns >= 1 << 63:
+            return None
+        batch_id = traceparent = enrichment = None
+        if rest:
+            found = dict(rest)
+            if len(found) != len(rest) or not found.keys() <= _AFTER:
+                return None
+            enrichment = found.get(ENRICHMENT)
+            batch_id = found[BATCH_ID].decode() if BATCH_ID in found else None
+            traceparent = found[TRACEPARENT].decode() if TRACEPARENT in found else None
+        known = (tenant.decode(), project.decode(), event.decode(), received_at_ns, batch_id, traceparent, enrichment)
+        return _new_tuple(EventHeaders, known)
+    except (ValueError, AttributeError):  # too few, not UTF-8; a header without a value
+        return None
+
+
+def _in_any_order(pairs: list[tuple[str, bytes | None]]) -> EventHeaders:
+    found: dict[str, bytes | None] = dict(pairs)
+    if len(found) != len(pairs):
+        found = dict(reversed(pairs))
+    received = found.get(RECEIVED_AT_NS)
+    if received is None:
+        raise ForeignRecord(RECEIVED_AT_NS, "missing")
+    received_at_ns = int(received) if received.isdigit() and len(received) <= 19 else -1
+    if not 0 <= received_at_ns < 1 << 63:
+        raise ForeignRecord(RECEIVED_AT_NS, "not a time in Unix nanoseconds")
+    tenant_id, event_id = _text(found, TENANT_ID), _text(found, EVENT_ID)
+    if not tenant_id or not event_id:
+        raise ForeignRecord(EVENT_ID if tenant_id else TENANT_ID, "empty")
+    if found.get(SCHEMA) != _EVENT_SCHEMA:
+        raise ForeignRecord(SCHEMA, f"not {EVENT_SCHEMA}")
+    return EventHeaders(
+        tenant_id,
+        _text(found, PROJECT_ID),
+        event_id,
+        received_at_ns,
+        _text(found, BATCH_ID) if BATCH_ID in found else None,
+        _text(found, TRACEPARENT) if TRACEPARENT in found else None,
+        found.get(ENRICHMENT),
+    )
 
 
 def _text(headers: dict[str, bytes | None], name: str) -> str:

@@ -22,7 +22,7 @@ from processors import emit
 from processors.flood import Flood, FloodOfDeadLetters
 from processors.intake import BadRecord, RawRecord
 from processors.metrics import Metrics, record_age_seconds
-from processors.pipeline import Output, PartitionState, process
+from processors.pipeline import Output, PartitionState, process_all
 from processors.rebuild import Reader, raw_record, rebuild
 from processors.transport import Batch, Outbox, StopWorker
 from processors.window import Window
@@ -116,10 +116,10 @@ class EnrichAgent:
 
     def _process(self, batch: Batch, partition: Partition, outbox: Outbox) -> None:
         counts = _Counts()
-        for message in batch:
-            source = raw_record(message)
+        for source, output in process_all(partition.state, map(raw_record, batch)):
             try:
-                output = process(partition.state, source)
+                if isinstance(output, BadRecord):
+                    raise output
                 emit.check_size(output.enriched, source)
             except BadRecord as bad:
                 emit.emit_dead_letter(outbox, self._topics, source, bad)

@@ -34,11 +34,7 @@ class Sender(Protocol):
 def record_bytes(value: bytes, key: bytes | None, headers: Headers) -> int:
     """An upper bound of the record's size on the wire."""
     size = len(value) + len(key or b"") + len(headers) * _HEADER_OVERHEAD_BYTES + _OVERHEAD_BYTES
-    for name, content in headers:
-        size += len(name)
-        if content:
-            size += len(content)
-    return size
+    return size + sum([len(name) + len(content or b"") for name, content in headers])
 
 
 def check_size(enriched: Enriched, source: RawRecord) -> None:

@@ -9,7 +9,7 @@ from processors import extension
 from processors.enrichment import Enrichment
 from processors.intake import Headers, Incoming
 from processors.pair import Pairing
-from processors.pricing import PRICE_TABLE, cost_usd
+from processors.pricing import PRICE_TABLE, PRICED_TYPE, cost_usd
 from processors.statuses import effective_status
 from processors.window import Mark
 
@@ -25,27 +25,27 @@ class Enriched:
 
 def enrich(event: Incoming, mark: Mark | None, pairing: Pairing | None) -> Enriched:
     """Pure: equal inputs give equal bytes. A marked record carries its mark, and nothing that depends on level 2."""
-    record = event.record
+    record, received_at_ns, timestamp_ns = event.record, event.received_at_ns, event.timestamp_ns
     enrichment = Enrichment(
-        received_at_ns=event.received_at_ns,
+        received_at_ns=received_at_ns,
         effective_status=effective_status(event),
         topic=record.topic,
         partition=record.partition,
-        offset=record.offset,
+        offset=event.offset,
         content_sha256=event.content_sha256,
         canonical_sha256=event.canonical_sha256,
+        clock_skew_ms=None if timestamp_ns is None else (received_at_ns - timestamp_ns) / 1_000_000,
     )
-    if event.timestamp_ns is not None:
-        enrichment.clock_skew_ms = (event.received_at_ns - event.timestamp_ns) / 1_000_000
     if mark is not None:
         enrichment.resend_of, enrichment.conflicts_with = mark.resend_of, mark.conflicts_with
     if pairing is not None:
         enrichment.start_event_id = pairing.start_event_id
         enrichment.duration_ms = pairing.duration_ms
         enrichment.recovered = pairing.recovered
-    cost = cost_usd(event)
-    if cost is not None:
-        enrichment.cost_usd, enrichment.price_table = cost, PRICE_TABLE
+    if event.type == PRICED_TYPE:
+        cost = cost_usd(event)
+        if cost is not None:
+            enrichment.cost_usd, enrichment.price_table = cost, PRICE_TABLE
     headers: Headers = [*record.headers, (h.ENRICHMENT, enrichment.serialize())]
     if event.has_enrichment_header:
         # The gateway never writes it; ours is the only one.

@@ -45,6 +45,7 @@ class Enrichment:
         offset: int,
         content_sha256: bytes,
         canonical_sha256: bytes,
+        clock_skew_ms: float | None = None,
     ) -> None:
         self.received_at_ns = received_at_ns
         self.effective_status = effective_status
@@ -53,9 +54,8 @@ class Enrichment:
         self.offset = offset
         self.content_sha256 = content_sha256
         self.canonical_sha256 = canonical_sha256
-        self.clock_skew_ms: float | None = None
-        self.start_event_id = ""
-        self.price_table = ""
+        self.clock_skew_ms = clock_skew_ms
+        self.start_event_id = self.price_table = ""
         self.duration_ms: float | None
         self.recovered: Recovered | None
         self.resend_of: int | None
@@ -65,30 +65,29 @@ class Enrichment:
 
     def serialize(self) -> bytes:
         """``chaukas.gateway.v1.Enrichment`` on the wire, fields in order of their numbers."""
-        parts = [b"\x08" + varint(self.received_at_ns)] if self.received_at_ns else []
-        add = parts.append
-        if self.clock_skew_ms is not None:
-            add(b"\x11" + double(self.clock_skew_ms))
-        add(_status(self.effective_status))
-        if self.duration_ms is not None:
-            add(b"\x21" + double(self.duration_ms))
-        if self.start_event_id:
-            add(b"\x2a" + sized(self.start_event_id.encode()))
-        if self.recovered is not None:
-            add(b"\x32" + sized(self.recovered.SerializeToString(deterministic=True)))
-        if self.resend_of is not None:
-            add(b"\x38" + varint(self.resend_of))
-        if self.conflicts_with is not None:
-            add(b"\x40" + varint(self.conflicts_with))
         offset = varint(self.offset) if self.offset else b""
-        add(_place(self.topic, self.partition, len(offset)))
-        add(offset)
-        add(b"\x52\x20" + self.content_sha256 + b"\x5a\x20" + self.canonical_sha256)  # 32 bytes each
-        if self.cost_usd is not None:
-            add(b"\x61" + double(self.cost_usd))
-        if self.price_table:
-            add(b"\x6a" + sized(self.price_table.encode()))
-        return b"".join(parts)
+        return b"".join(
+            (
+                b"\x08" + varint(self.received_at_ns) if self.received_at_ns else b"",
+                b"" if self.clock_skew_ms is None else b"\x11" + double(self.clock_skew_ms),
+                _status(self.effective_status),
+                b"" if self.duration_ms is None else b"\x21" + double(self.duration_ms),
+                b"\x2a" + sized(self.start_event_id.encode()) if self.start_event_id else b"",
+                b""
+                if self.recovered is None
+                else b"\x32" + sized(self.recovered.SerializeToString(deterministic=True)),
+                b"" if self.resend_of is None else b"\x38" + varint(self.resend_of),
+                b"" if self.conflicts_with is None else b"\x40" + varint(self.conflicts_with),
+                _place(self.topic, self.partition, len(offset)),
+                offset,
+                b"\x52\x20",  # 32 bytes each
+                self.content_sha256,
+                b"\x5a\x20",
+                self.canonical_sha256,
+                b"" if self.cost_usd is None else b"\x61" + double(self.cost_usd),
+                b"\x6a" + sized(self.price_table.encode()) if self.price_table else b"",
+            )
+        )
 
 
 @lru_cache(maxsize=64)

@@ -27,31 +27,25 @@ _TYPE_URL = b"type.googleapis.com/google.protobuf.Struct"
 
 def encode(enrichment: Enrichment) -> bytes:
     """The bytes to append to an event. Equal enrichments give equal bytes."""
-    entries: list[bytes] = []  # sorted by key
-    add = entries.append
-    if enrichment.clock_skew_ms is not None:
-        add(_SKEW + double(enrichment.clock_skew_ms))
-    if enrichment.conflicts_with is not None:
-        add(_number(b"conflicts_with", enrichment.conflicts_with))
-    add(_SHA256)
-    add(hexlify(enrichment.content_sha256))
-    if enrichment.cost_usd is not None:
-        add(_number(b"cost_usd", enrichment.cost_usd))
-    if enrichment.duration_ms is not None:
-        add(_DURATION + double(enrichment.duration_ms))
-    add(_status(enrichment.effective_status))
     raw_head, raw_tail = _raw(enrichment.topic, enrichment.partition)
-    add(raw_head)
-    add(double(enrichment.offset))
-    add(raw_tail)
-    add(_received_at(enrichment.received_at_ns))
-    if enrichment.recovered is not None:
-        add(_nested(b"recovered", _recovered(enrichment.recovered)))
-    if enrichment.resend_of is not None:
-        add(_number(b"resend_of", enrichment.resend_of))
-    if enrichment.start_event_id:
-        add(_string(b"start_event_id", enrichment.start_event_id))
-    ours = b"".join(entries)
+    ours = b"".join(  # sorted by key
+        (
+            b"" if enrichment.clock_skew_ms is None else _SKEW + double(enrichment.clock_skew_ms),
+            b"" if enrichment.conflicts_with is None else _number(b"conflicts_with", enrichment.conflicts_with),
+            _SHA256,
+            hexlify(enrichment.content_sha256),
+            b"" if enrichment.cost_usd is None else _number(b"cost_usd", enrichment.cost_usd),
+            b"" if enrichment.duration_ms is None else _DURATION + double(enrichment.duration_ms),
+            _status(enrichment.effective_status),
+            raw_head,
+            double(enrichment.offset),
+            raw_tail,
+            _received_at(enrichment.received_at_ns),
+            b"" if enrichment.recovered is None else _nested(b"recovered", _recovered(enrichment.recovered)),
+            b"" if enrichment.resend_of is None else _number(b"resend_of", enrichment.resend_of),
+            _string(b"start_event_id", enrichment.start_event_id) if enrichment.start_event_id else b"",
+        )
+    )
     return _envelope(len(ours)) + ours
 
 

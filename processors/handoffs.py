@@ -22,6 +22,7 @@ from processors.window import Recent, Window
 #: How a pending hand-off's target is looked up, the first part of its key: by agent id; by name when the hand-off names no
 #: id; or by name for events without an agent id when the hand-off has both.
 _ID, _NAME, _NAME_OF_ID = "i", "n", "o"
+_HANDOFF = int(pb.EVENT_TYPE_AGENT_HANDOFF)
 
 
 @dataclass(slots=True)
@@ -38,13 +39,14 @@ class Pending:
 class Handoffs:
     """State of this step: pending hand-offs by target."""
 
-    __slots__ = ("pending", "sessions", "window")
+    __slots__ = ("pending", "waiting", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
         self.pending: Recent[str, deque[Pending]] = Recent(window.offsets)
-        #: Ids of sessions with hand-offs, of any tenant: events of others need no look at `pending`.
-        self.sessions: Recent[str, bool] = Recent(window.offsets)
+        #: By session id, of any tenant: how many hand-offs wait there at most. Events of other sessions need no look at
+        #: `pending`. It decides nothing: hand-offs that left the window stay counted.
+        self.waiting: Recent[str, int] = Recent(window.offsets)
 
 
 def set_time(timestamp: Timestamp, time_ns: int) -> None:
@@ -54,8 +56,10 @@ def set_time(timestamp: Timestamp, time_ns: int) -> None:
 
 def handoffs(state: Handoffs, event: Incoming) -> list[facts_pb2.HandoffFact]:
     """Facts of the hand-offs this event picks up, oldest first, and of the hand-off it is."""
-    facts = _pick_up(state, event) if event.session_id and state.sessions.get(event.session_id) else []
-    if event.type == pb.EVENT_TYPE_AGENT_HANDOFF:
+    session_id = event.session_id
+    waiting = state.waiting.get(session_id) if session_id else None
+    facts = _pick_up(state, event, waiting) if waiting else []
+    if event.type == _HANDOFF:
         fact = _handed_off(event)
         facts.append(fact)
         if event.session_id:
@@ -104,10 +108,11 @@ def _remember(state: Handoffs, event: Incoming, fact: facts_pb2.HandoffFact) -> 
             waiting.popleft()
         waiting.append(pending)
         state.pending.put(key, waiting, event.offset)
-    state.sessions.put(event.session_id, True, event.offset)
+    if keys:
+        state.waiting.put(event.session_id, (state.waiting.get(event.session_id) or 0) + 1, event.offset)
 
 
-def _pick_up(state: Handoffs, event: Incoming) -> list[facts_pb2.HandoffFact]:
+def _pick_up(state: Handoffs, event: Incoming, waiting: int) -> list[facts_pb2.HandoffFact]:
     agent_id, agent_name = event.event.agent_id, event.event.agent_name
     session = event.session
     found: list[Pending] = []
@@ -119,6 +124,7 @@ def _pick_up(state: Handoffs, event: Incoming) -> list[facts_pb2.HandoffFact]:
         _take(state, event.offset, f"{_NAME}{session}{agent_name}", found)
     if not found:
         return []
+    state.waiting.put(event.session_id, waiting - len(found), event.offset)
     found.sort(key=lambda pending: pending.offset)
     return [_picked_up(pending, event) for pending in found]
 

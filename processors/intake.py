@@ -68,6 +68,7 @@ class Incoming:
     """One accepted event with its place in the raw topic. Read-only by convention: it is made once per record."""
 
     __slots__ = (
+        "_session",
         "canonical_sha256",
         "content_sha256",
         "event",
@@ -90,38 +91,44 @@ class Incoming:
         self.record = record
         self.value = value
         self.offset = record.offset
-        #: The parsed ``chaukas.spec.common.v1.Event``.
+        #: The parsed ``chaukas.spec.common.v1.Event``. Each look at a field of it costs as much as a call: the ones that
+        #: every step wants are read here, once.
         self.event = event
-        self.tenant_id, self.project_id, self.event_id, self.received_at_ns, _, _, enrichment = headers
+        self.tenant_id, self.project_id, self.event_id, received_at_ns, _, _, enrichment = headers
+        self.received_at_ns = received_at_ns
         self.has_enrichment_header = enrichment is not None
         self.session_id: str = event.session_id
         self.span_id: str = event.span_id
         self.type: int = event.type
         #: Event.timestamp in Unix nanoseconds; None when the client gave none (or one that protobuf forbids).
-        self.timestamp_ns = timestamp_ns(event)
+        self.timestamp_ns = sent = timestamp_ns(event)
         #: When it happened: the timestamp, else the time of receipt.
-        self.time_ns = self.received_at_ns if self.timestamp_ns is None else self.timestamp_ns
-        self.content_sha256 = sha256(value).digest()
-        # Most clients' bytes are canonical already: comparing is cheaper than hashing again.
-        self.canonical_sha256 = self.content_sha256 if canonical == value else sha256(canonical).digest()
+        self.time_ns = received_at_ns if sent is None else sent
+        self.content_sha256 = content = sha256(value).digest()
+        # Bytes without maps are canonical already: comparing is cheaper than hashing again.
+        self.canonical_sha256 = content if canonical == value else sha256(canonical).digest()
+        self._session = ""
 
     @property
     def session(self) -> str:
         """Tenant, project and session as one string, the beginning of keys in the window: no other triple gives the same."""
-        tenant, project, session = self.tenant_id, self.project_id, self.session_id
-        return f"{len(tenant)}:{tenant}{len(project)}:{project}{len(session)}:{session}"
+        known = self._session
+        if not known:
+            tenant, project, session = self.tenant_id, self.project_id, self.session_id
+            known = f"{len(tenant)}:{tenant}{len(project)}:{project}{len(session)}:{session}"
+            self._session = known
+        return known
 
 
 def timestamp_ns(event: Any) -> int | None:
     """Event.timestamp in Unix nanoseconds; None when absent or outside what protobuf allows."""
-    if not event.HasField("timestamp"):
-        return None
     stamp = event.timestamp
     seconds: int = stamp.seconds
     nanos: int = stamp.nanos
     if not (_MIN_SECONDS <= seconds <= _MAX_SECONDS and 0 <= nanos < NANOS):
         return None
-    return seconds * NANOS + nanos
+    # Only zeroes can mean that there is none.
+    return seconds * NANOS + nanos if seconds or nanos or event.HasField("timestamp") else None
 
 
 def read(record: RawRecord) -> Incoming:

@@ -24,6 +24,9 @@ from processors.intake import Incoming
 from processors.statuses import effective_status
 from processors.window import Recent, Window
 
+_START, _END = int(pb.EVENT_TYPE_MCP_CALL_START), int(pb.EVENT_TYPE_MCP_CALL_END)
+MCP_TYPES = frozenset((_START, _END))
+
 _NAMESPACE = uuid.UUID("0d0d2f0e-7a4f-5c43-9d3c-6f4e1f7a2b11")
 
 
@@ -79,9 +82,9 @@ def _uuid5(name: str) -> str:
 
 def mcp_calls(state: McpCalls, event: Incoming) -> list[facts_pb2.McpCallFact]:
     """The call this event opens or ends; nothing for other types."""
-    if event.type == pb.EVENT_TYPE_MCP_CALL_START:
+    if event.type == _START:
         return [_started(state, event)]
-    if event.type == pb.EVENT_TYPE_MCP_CALL_END:
+    if event.type == _END:
         return [_ended(state, event)]
     return []
 
@@ -130,7 +133,7 @@ def _side(event: Incoming) -> Side:
         method=clip_name(call.method),
         request_bytes=call.request.ByteSize(),
     )
-    if event.type == pb.EVENT_TYPE_MCP_CALL_END:
+    if event.type == _END:
         side.response_bytes = call.response.ByteSize()
         reported: float = call.execution_time_ms
         side.reported_ms = reported if reported and math.isfinite(reported) else None

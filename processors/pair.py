@@ -7,7 +7,9 @@ does not use its START up: a second END of the span pairs with it again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from chaukas.spec.common.v1 import events_pb2 as pb
 
@@ -75,16 +77,32 @@ def pair(state: Spans, event: Incoming) -> Pairing | None:
 
 def _content(event: Incoming) -> tuple[str, ...]:
     """The names in a START that its END loses when `error` takes the content's place in the oneof."""
-    sent = event.event
-    found: tuple[str, ...] = ()
-    if event.type == pb.EVENT_TYPE_MCP_CALL_START and sent.HasField("mcp_call"):
-        call = sent.mcp_call
-        found = (call.server_name, call.server_url, call.operation, call.method)
-    elif event.type == pb.EVENT_TYPE_MODEL_INVOCATION_START and sent.HasField("llm_invocation"):
-        found = (sent.llm_invocation.provider, sent.llm_invocation.model)
-    elif event.type == pb.EVENT_TYPE_TOOL_CALL_START and sent.HasField("tool_call"):
-        found = (sent.tool_call.name, sent.tool_call.function_name)
+    names_of = _NAMES.get(event.type)
+    found = names_of(event.event) if names_of is not None else ()
     return tuple(map(clip_name, found)) if any(found) else ()
+
+
+def _mcp_names(sent: Any) -> tuple[str, ...]:
+    call = sent.mcp_call  # an empty one when there is none; so below
+    return call.server_name, call.server_url, call.operation, call.method
+
+
+def _model_names(sent: Any) -> tuple[str, ...]:
+    call = sent.llm_invocation
+    return call.provider, call.model
+
+
+def _tool_names(sent: Any) -> tuple[str, ...]:
+    call = sent.tool_call
+    return call.name, call.function_name
+
+
+#: By type of START; the others have nothing to lose.
+_NAMES: dict[int, Callable[[Any], tuple[str, ...]]] = {
+    pb.EVENT_TYPE_MCP_CALL_START: _mcp_names,
+    pb.EVENT_TYPE_MODEL_INVOCATION_START: _model_names,
+    pb.EVENT_TYPE_TOOL_CALL_START: _tool_names,
+}
 
 
 def _recovered(start_type: int, content: tuple[str, ...]) -> Recovered:

@@ -22,6 +22,9 @@ from processors.intake import NANOS, Incoming
 #: The table's version: recorded beside every cost, so that a value can be explained after an upgrade.
 PRICE_TABLE = f"genai-prices {genai_prices.__version__}"
 
+#: The only type that has a cost.
+PRICED_TYPE = int(pb.EVENT_TYPE_MODEL_INVOCATION_END)
+
 _MILLION = Decimal(1_000_000)
 #: Prices by input and output tokens at a time (Unix nanoseconds).
 _Price = Callable[[int, int, int], Decimal]
@@ -29,7 +32,7 @@ _Price = Callable[[int, int, int], Decimal]
 
 def cost_usd(event: Incoming) -> float | None:
     """US dollars of a MODEL_INVOCATION_END with tokens; None when the client gave a cost or the price is not known."""
-    if event.type != pb.EVENT_TYPE_MODEL_INVOCATION_END or not event.event.HasField("llm_invocation"):
+    if event.type != PRICED_TYPE or not event.event.HasField("llm_invocation"):
         return None
     call = event.event.llm_invocation
     tokens_in, tokens_out = call.prompt_tokens, call.completion_tokens

@@ -17,6 +17,7 @@ START_OF_END: dict[int, int] = {
     pb.EVENT_TYPE_MCP_CALL_END: pb.EVENT_TYPE_MCP_CALL_START,
 }
 START_TYPES = frozenset(START_OF_END.values())
+SPAN_TYPES = START_TYPES | START_OF_END.keys()
 
 _STARTED = int(pb.EVENT_STATUS_STARTED)
 _COMPLETED = int(pb.EVENT_STATUS_COMPLETED)
@@ -35,7 +36,7 @@ def reports_failure(event: Any) -> bool:
 def effective_status(event: Incoming) -> int:
     """The client's own status, else what type and error say: an END failed or completed, a START started, others as sent."""
     own: int = event.event.status
-    if own != pb.EVENT_STATUS_UNSPECIFIED:
+    if own:
         return own
     if event.type in START_OF_END:
         return _FAILED if reports_failure(event.event) else _COMPLETED

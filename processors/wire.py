@@ -5,13 +5,12 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 
-#: All of 0 to 2^14 - 1.
+#: All of 0 to 2^14 - 1: lengths, small offsets.
 _SHORT = tuple(bytes([n]) if n < 0x80 else bytes([n & 0x7F | 0x80, n >> 7]) for n in range(0x4000))
-#: 14 bits with more to come.
-_TWO_MORE = tuple(bytes([n & 0x7F | 0x80, n >> 7 | 0x80]) for n in range(0x4000))
 
 #: A double's eight bytes.
 double = struct.Struct("<d").pack
+_four = struct.Struct("4B").pack
 
 
 def varint(number: int) -> bytes:
@@ -19,9 +18,11 @@ def varint(number: int) -> bytes:
     if number < 0x4000:
         return _SHORT[number]
     if number < 1 << 28:
-        return _TWO_MORE[number & 0x3FFF] + _SHORT[number >> 14]
-    # A time: its low bits by table, its high bits are those of the event before.
-    return _TWO_MORE[number & 0x3FFF] + _TWO_MORE[number >> 14 & 0x3FFF] + _high_bits(number >> 28)
+        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80)) + _SHORT[number >> 14]
+    # A time: its high bits are those of the event before. No table for the low ones: they are random, and a table that
+    # is not in the processor's cache costs more than it saves.
+    low = _four(number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14 & 0x7F | 0x80, number >> 21 & 0x7F | 0x80)
+    return low + _high_bits(number >> 28)
 
 
 @lru_cache(maxsize=1024)

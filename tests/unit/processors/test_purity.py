@@ -18,7 +18,7 @@ from contracts.topics import Topics
 from contracts.v1 import enrichment_pb2
 from processors import emit, mcp_calls
 from processors.intake import BadRecord, RawRecord
-from processors.pipeline import Output, PartitionState, process
+from processors.pipeline import Output, PartitionState, process, process_all
 from processors.rebuild import rebuild
 from processors.window import Window
 from tests.support.enrichment_oracle import expected
@@ -123,6 +123,26 @@ def run(state: PartitionState, records: Sequence[RawRecord]) -> dict[int, list[t
             emit.emit_dead_letter(sent, Topics(), record, bad)
         out[record.offset] = sent.records
     return out
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25), st.integers(1, 50))
+def test_many_at_a_time_are_as_one_by_one(seed: int, window: int, cut: int) -> None:
+    records = random_partition(seed)
+    wanted = run(PartitionState(Window(window)), records)
+    state = PartitionState(Window(window))
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for batch in (records[:cut], records[cut:]):
+        for record, output in process_all(state, batch):
+            sent = Sent()
+            if isinstance(output, BadRecord):
+                emit.emit_dead_letter(sent, Topics(), record, output)
+            else:
+                emit.emit(sent, Topics(), record, output)
+            found[record.offset] = sent.records
+    assert found == wanted
+    assert list(found) == [record.offset for record in records]
+    assert state.next_offset == records[-1].offset + 1
 
 
 def header_of(output: Output) -> enrichment_pb2.Enrichment:
