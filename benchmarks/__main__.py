@@ -16,6 +16,7 @@ from rich.table import Table
 from benchmarks import (
     ingest_steps,
     processors_latency,
+    processors_rebalance,
     processors_steps,
     processors_worker,
     sink_memory,
@@ -32,6 +33,7 @@ from benchmarks.measure import Result
 BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
     "gateway-steps": ingest_steps.run,
     "processors-latency": processors_latency.run,
+    "processors-rebalance": processors_rebalance.run,
     "processors-steps": processors_steps.run,
     "processors-worker": processors_worker.run,
     "sink-memory": sink_memory.run,

@@ -2,7 +2,8 @@
 
 For each batch, in this order:
 
-1. when the partition was assigned anew (or the batch is not the next one), rebuild its window by reading back;
+1. its partition's window was rebuilt by reading back, when the partition was assigned (:meth:`EnrichAgent.prepare`);
+   where that does not lead up to this batch, it is rebuilt now;
 2. each record through the steps; a bad record becomes a dead letter and the batch goes on;
 3. produce everything into the batch's outbox;
 4. declare the batch done when every delivery report is in. Only then may its offsets be committed.
@@ -15,7 +16,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+from faust.types import TP
 
 from contracts.topics import Topics
 from processors import emit
@@ -24,24 +28,37 @@ from processors.intake import BadRecord, RawRecord
 from processors.metrics import Metrics, record_age_seconds
 from processors.pipeline import Output, PartitionState, process_all
 from processors.rebuild import Reader, raw_record, rebuild
-from processors.transport import Batch, Outbox, StopWorker
+from processors.transport import Abandoned, Batch, Outbox, StopWorker
 from processors.window import Window
 from runtime.logs import get_logger
 
 logger = get_logger(__name__)
 
+#: How many windows are read back at the same time. They compute as much as they wait, and share the interpreter with the
+#: batches of other partitions: more make those slower, and themselves no faster.
+REBUILDS_AT_ONCE = 2
+
 
 class Partition:
     """What the agent keeps of one partition under one assignment."""
 
-    __slots__ = ("assignment", "flood", "misses", "state")
+    __slots__ = ("assignment", "flood", "fresh", "misses", "state")
 
     def __init__(self, assignment: int, state: PartitionState, flood: Flood) -> None:
         self.assignment = assignment
+        #: No batch was processed yet: the first one begins exactly where reading back ended, or reading back is in vain.
+        self.fresh = True
         self.state = state
         self.flood = flood
         #: Window misses already counted in the metric.
         self.misses = state.spans.misses
+
+    def leads_to(self, batch: Batch) -> bool:
+        """The state is the one before `batch`."""
+        end = self.state.next_offset
+        if self.assignment != batch.assignment or end < 0:
+            return False
+        return end == batch.first_offset or (end < batch.first_offset and not self.fresh)
 
 
 class EnrichAgent:
@@ -65,6 +82,7 @@ class EnrichAgent:
         #: Dead letters of records with an earlier Kafka time do not count as a flood, Unix milliseconds.
         self._accepted_until_ms = accepted_until_ms
         self._partitions: dict[int, Partition] = {}
+        self._readers = ThreadPoolExecutor(REBUILDS_AT_ONCE, thread_name_prefix="rebuild")
 
     async def run(self, batches: AsyncIterator[Batch]) -> None:
         """The body of the Faust agent; never raises."""
@@ -81,31 +99,41 @@ class EnrichAgent:
                 batch.failed(error)
 
     async def _partition(self, batch: Batch) -> Partition:
-        number = batch.tp.partition
-        known = self._partitions.get(number)
-        if (
-            known is not None
-            and known.assignment == batch.assignment
-            and 0 <= known.state.next_offset <= batch.first_offset
-        ):
-            return known
-        # What is kept does not lead up to this batch: another assignment, or the batch was half processed and failed.
-        self._partitions.pop(number, None)
+        known = self._partitions.get(batch.tp.partition)
+        if known is None or not known.leads_to(batch):
+            # Another assignment, or the batch was half processed and failed, or its records are not where reading goes on.
+            def working() -> None:
+                if not batch.live:
+                    raise Abandoned
+                batch.working()
+
+            known = await self._rebuild(batch.tp, batch.assignment, batch.first_offset, working)
+        known.fresh = False
+        return known
+
+    async def prepare(self, tp: TP, assignment: int, offset: int, working: Callable[[], None]) -> None:
+        """The window of a partition that was assigned, before its first batch; see :class:`processors.transport.Prepare`."""
+        known = self._partitions.get(tp.partition)
+        if known is None or known.assignment != assignment or known.state.next_offset != offset:
+            await self._rebuild(tp, assignment, offset, working)
+
+    async def _rebuild(self, tp: TP, assignment: int, offset: int, working: Callable[[], None]) -> Partition:
+        self._partitions.pop(tp.partition, None)
         started = time.monotonic()
-        state, flood = await asyncio.to_thread(
-            rebuild, self._read, batch.tp.topic, number, batch.first_offset, self._window, batch.working
+        state, flood = await asyncio.get_running_loop().run_in_executor(
+            self._readers, rebuild, self._read, tp.topic, tp.partition, offset, self._window, working
         )
+        working()  # still ours?
         taken = time.monotonic() - started
         self._metrics.rebuild_seconds.observe(taken)
         logger.info(
             "window rebuilt",
-            partition=number,
-            before_offset=batch.first_offset,
+            partition=tp.partition,
+            before_offset=offset,
             entries=len(state),
             seconds=round(taken, 3),
         )
-        partition = Partition(batch.assignment, state, flood)
-        self._partitions[number] = partition
+        partition = self._partitions[tp.partition] = Partition(assignment, state, flood)
         return partition
 
     def forget(self, partitions: set[int]) -> None:

@@ -67,6 +67,7 @@ def build(settings: ProcessorsSettings, kafka: KafkaSettings) -> Processors:
         metrics=Metrics(registry),
         accepted_until_ms=settings.accepted_until_ms,
     )
+    app.prepare = agent.prepare
     registry.register(TransportCollector(lambda: app.batch_consumer))
     raw = app.topic(kafka.topics.raw, schema=BatchSchema())
     app.agent(raw, name="enrich", concurrency=1)(cast(Any, agent.run))  # a stream of our batches

@@ -7,6 +7,7 @@ emitted. What retention has already deleted is not known, like everything furthe
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -22,14 +23,18 @@ from processors.window import Window
 
 #: Longest silence of the brokers while reading back, seconds.
 READ_SECONDS = 30.0
+#: How long one call waits: a reader that is not needed any more ends so soon.
+_SLICE_SECONDS = 1.0
 _CHUNK = 2000
+_NO_ANSWER = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._WAIT_COORD)
 
 
 class Reader(Protocol):
     """Reads a partition back. Blocking: call it on a thread of its own."""
 
-    def __call__(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
-        """The records with offsets in [start, end) that still exist, in order. Raises Unavailable."""
+    def __call__(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord | None]:
+        """The records with offsets in [start, end) that still exist, in order; None about every second in which nothing
+        comes, so that whoever reads can give up. Raises Unavailable."""
         ...
 
 
@@ -49,7 +54,7 @@ def raw_record(message: Any) -> RawRecord:
 def kafka_reader(config: Mapping[str, Any]) -> Reader:
     """A reader on real Kafka; `config` are the properties common to all clients."""
 
-    def read(topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
+    def read(topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord | None]:
         client = Consumer(
             {
                 **config,
@@ -71,23 +76,35 @@ def kafka_reader(config: Mapping[str, Any]) -> Reader:
     return read
 
 
-def _read(client: Consumer, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
-    low, high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=READ_SECONDS)
+def _read(client: Consumer, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord | None]:
+    silent_since = time.monotonic()
+    while True:
+        try:
+            low, high = client.get_watermark_offsets(TopicPartition(topic, partition), timeout=_SLICE_SECONDS)
+            break
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_ANSWER or time.monotonic() - silent_since > READ_SECONDS:
+                raise
+            yield None
     start, end = max(start, low), min(end, high)
     if start >= end:
         return
     client.assign([TopicPartition(topic, partition, start)])
     while True:
         # consume(n, t) waits the whole t unless n records are there; poll() returns with the first one.
-        first = client.poll(READ_SECONDS)
+        first = client.poll(_SLICE_SECONDS)
         if first is None:
-            raise Unavailable(f"{topic}-{partition}: no answer for {READ_SECONDS:.0f} s while reading back")
+            if time.monotonic() - silent_since > READ_SECONDS:
+                raise Unavailable(f"{topic}-{partition}: no answer for {READ_SECONDS:.0f} s while reading back")
+            yield None
+            continue
+        silent_since = time.monotonic()
         for message in (first, *client.consume(_CHUNK, 0)):
-            error = message.error()
-            if error is not None:
-                if error.code() == KafkaError._PARTITION_EOF:
+            problem = message.error()
+            if problem is not None:
+                if problem.code() == KafkaError._PARTITION_EOF:
                     return
-                raise KafkaException(error)
+                raise KafkaException(problem)
             offset = message.offset()
             assert offset is not None
             if offset >= end:
@@ -105,12 +122,17 @@ def rebuild(
     window: Window,
     progress: Callable[[], None],
 ) -> tuple[PartitionState, Flood]:
-    """The state as it is before the record at `first_offset`. Blocking; calls `progress` about every thousand records."""
+    """The state as it is before the record at `first_offset`. Blocking; calls `progress` about every thousand records, and
+    while nothing comes; what that raises ends it."""
+    progress()
     state, flood = PartitionState(window), Flood()
     start = max(0, first_offset - 2 * window.offsets)
     ids_only_before = first_offset - window.offsets
     if start < first_offset:
         for number, record in enumerate(read(topic, partition, start, first_offset)):
+            if record is None:
+                progress()
+                continue
             try:
                 remember(state, record, ids_only=record.offset < ids_only_before)
                 flood.good()

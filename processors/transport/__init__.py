@@ -23,7 +23,8 @@ What it promises:
    restart from the last commit keeps the order of a key's first copies.
 4. A batch whose body failed is delivered again after a pause, its partition waiting; after some attempts the worker stops
    with a non-zero status.
-5. What is read but not finished is bounded in records, bytes and batches; beyond, nothing more is read.
+5. A partition that is assigned is prepared (``BatchApp.prepare``) before anything of it is read; the others go on meanwhile.
+6. What is read but not finished is bounded in records, bytes and batches; beyond, nothing more is read.
 
 Not supported: tables, client-only mode, transactions, ordinary per-record agents, ``pause_partitions`` by user code,
 ``concurrency > 1`` when an agent lets exceptions escape. Sensors count batches, not records.
@@ -32,7 +33,7 @@ Not supported: tables, client-only mode, transactions, ordinary per-record agent
 from processors.transport.consumer import BatchFailed, StopWorker
 from processors.transport.exits import EXIT_DELIVERY_FAILED, EXIT_STALLED
 from processors.transport.ledger import Batch, Lease, Ledger
-from processors.transport.options import BatchApp, Options
+from processors.transport.options import Abandoned, BatchApp, Options, Prepare
 from processors.transport.producer import Outbox
 from processors.transport.schema import BatchSchema
 from processors.transport.transport import Transport
@@ -40,6 +41,7 @@ from processors.transport.transport import Transport
 __all__ = [
     "EXIT_DELIVERY_FAILED",
     "EXIT_STALLED",
+    "Abandoned",
     "Batch",
     "BatchApp",
     "BatchFailed",
@@ -48,6 +50,7 @@ __all__ = [
     "Ledger",
     "Options",
     "Outbox",
+    "Prepare",
     "StopWorker",
     "Transport",
 ]

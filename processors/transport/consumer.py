@@ -27,6 +27,7 @@ from mode import get_logger
 from processors.transport.interface import FaustInterface
 from processors.transport.kafka_log import kafka_logger
 from processors.transport.ledger import Batch, Lease, Ledger, OffsetWentBack
+from processors.transport.options import Abandoned, BatchApp
 from processors.transport.poller import Chunk, Client, Leases, Policy, Poller
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Consumer(FaustInterface):
         super().__init__(*args, **kwargs)
         self.batch_transport = cast("Transport", self.transport)
         self.options = self.batch_transport.options
+        self.batch_app = cast(BatchApp, self.app)
         self.ledger = Ledger(self._on_progress, self._on_failed)
         #: What is wrong with the brokers, for a person; empty: nothing.
         self.brokers_problem = ""
@@ -225,11 +227,32 @@ class Consumer(FaustInterface):
         self.log.warning("%r failed, delivering it again in %.1f s: %r", batch, delay, error)
         self.ledger.redeliveries += 1
         self._hand_over_again()
-        self.loop.call_later(delay, self._release_hold, batch.lease)
+        self.add_future(self._release(batch.lease, batch.first_offset, delay))
 
-    def _release_hold(self, lease: Lease) -> None:
+    async def _release(self, lease: Lease, offset: int | None = None, delay: float = 0.0) -> None:
+        """Prepare a held partition from `offset` on (None: from the group's offset), then let go of it."""
+
+        def working() -> None:
+            if lease.ended or self.should_stop:
+                raise Abandoned
+            self._on_progress()
+
+        await asyncio.sleep(delay)  # also of nothing: the rebalance ends first, so that slow brokers do not prolong it
+        prepare = self.batch_app.prepare
+        try:
+            if offset is None:
+                offset = await self._learn_committed(lease)
+            if offset is not None and prepare is not None:
+                await prepare(lease.tp, lease.number, offset, working)
+        except Abandoned:
+            return
+        except Exception as error:  # noqa: BLE001 - the agent finds that nothing is prepared, and says what fails
+            if not self.should_stop:
+                self.log.warning("%s-%d could not be prepared: %r", lease.tp.topic, lease.tp.partition, error)
         lease.held = False
         self._handoff_ready.set()
+        if self._poller is not None:
+            self._poller.notify_capacity()
 
     async def on_task_error(self, exc: BaseException) -> None:
         """An agent raised (Faust's base class commits here). With concurrency=1 the batch in its hands failed."""
@@ -242,8 +265,12 @@ class Consumer(FaustInterface):
     async def assigned(self, tps: set[TP]) -> Leases:
         self._rebalance_starts()
         self.ledger.begin(tps)
+        new = [self.ledger.leases[tp] for tp in tps]
+        for lease in new:
+            lease.held = True
         await self._announce_assignment()
-        self._learn_committed()
+        for lease in new:
+            self.add_future(self._release(lease))
         return dict(self.ledger.leases)
 
     async def revoked(self, tps: set[TP], *, lost: bool) -> Leases:
@@ -268,12 +295,14 @@ class Consumer(FaustInterface):
         await self.on_partitions_assigned(set(self.ledger.leases), self._generation)
         self.joined = True
 
-    def _learn_committed(self) -> None:
-        """Once the assignment is through, so that a slow broker does not prolong the rebalance. Only lag needs it."""
+    async def _learn_committed(self, lease: Lease) -> int | None:
+        """The group's offset of a new partition; None when no answer came. Lag needs it too."""
         poller = self._poller
-        if poller is not None:
-            future = poller.submit(lambda: poller.learn_committed(5.0))
-            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if poller is None:
+            return None
+        leases = dict(self.ledger.leases)  # one question for all that came together
+        await poller.submit(lambda: poller.learn_committed(5.0, leases))
+        return lease.committed
 
     async def perform_seek(self) -> None:
         """Faust seeks back to the committed offsets after each rebalance, having dropped its queues.

@@ -164,7 +164,8 @@ class Lease:
         self.next_fetch = -1
         #: End of the partition as last seen; None when unknown.
         self.high_watermark: int | None = None
-        #: Waiting before a failed batch is delivered again: nothing of this partition is handed over.
+        #: Being prepared, or waiting before a failed batch is delivered again: nothing of this partition is read or handed
+        #: over.
         self.held = False
         self.ended = False
 

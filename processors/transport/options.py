@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import faust
+from faust.types import TP
 
 from processors.transport.exits import leave
 
@@ -47,12 +48,29 @@ class Options:
     leave: Callable[[int, str], Any] = leave
 
 
+class Prepare(Protocol):
+    """Makes what an agent needs of a partition before its first batch under a new assignment."""
+
+    async def __call__(self, tp: TP, assignment: int, offset: int, working: Callable[[], None]) -> None:
+        """`offset`: where reading goes on. Call `working` now and then, from any thread: it feeds the stall watchdog, and
+        raises :class:`Abandoned` once the partition was taken away or the worker stops."""
+        ...
+
+
+class Abandoned(Exception):
+    """The partition was taken away, or the worker stops: nobody needs what is being prepared."""
+
+
 class BatchApp(faust.App):
     """A Faust app on this transport. `options` reach the transport through it, so that there is no global state."""
 
     def __init__(self, *args: Any, options: Options, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.transport_options = options
+        #: Awaited for each newly assigned partition, whose records are neither read nor handed over meanwhile; the other
+        #: partitions go on, and neither a rebalance nor a stop waits for it. What it raises is logged, and the partition
+        #: handed over: the agent has to see for itself what it has.
+        self.prepare: Prepare | None = None
 
     def _create_directories(self) -> None:
         """None: they are for tables, which this transport does not support."""

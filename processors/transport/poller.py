@@ -115,8 +115,11 @@ class Poller(threading.Thread):
         self._commands = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._capacity = threading.Event()
-        #: None after an assignment: librdkafka remembers the pause of a partition that left and came back.
-        self._paused: bool | None = False
+        #: What is paused. None after an assignment: librdkafka remembers the pause of a partition that left and came back.
+        self._paused: set[TP] | None = set()
+        #: Of what something was read under its assignment. Nothing else is ever paused: librdkafka would ask twice where to
+        #: start, and when the second answer comes late, begin anew in the middle of reading.
+        self._reading: set[TP] = set()
         self._observed_at = 0.0
         self._brokers_down = False
 
@@ -198,21 +201,32 @@ class Poller(threading.Thread):
         self._watch()
         self._observe()
         free = self._owner.free_records()
-        if free <= 0 and self._paused is not True:
+        if free <= 0 and self._paused != self._reading:
             # Waiting costs nothing; pausing would throw away what was prefetched. So wait a little first.
             self._capacity.clear()
             if self._owner.free_records() <= 0 and not self._capacity.wait(self._policy.hold_seconds):
-                self.client.pause(self.client.assignment())
-                self._paused = True
+                self._pause(set(self._reading))
             return
-        if free > 0 and self._paused is not False:
-            self.client.resume(self.client.assignment())
-            self._paused = False
+        if free > 0:
+            self._pause({tp for tp, lease in self._leases.items() if lease.held} & self._reading)
         # consume(n, t) waits the whole t unless n records are there; poll() returns with the first one.
         first = self.client.poll(self._policy.poll_seconds)
         if first is not None:
             more = min(free, self._policy.max_poll_records) - 1
             self._deliver([first, *(self.client.consume(more, 0) if more > 0 else ())])
+
+    def _pause(self, wanted: set[TP]) -> None:
+        """From now on exactly `wanted` is paused."""
+        known, self._paused = self._paused, wanted
+        if known == wanted:
+            return
+        places = {TP(place.topic, place.partition): place for place in self.client.assignment()}
+        pause = [place for tp, place in places.items() if tp in wanted and (known is None or tp not in known)]
+        resume = [place for tp, place in places.items() if tp not in wanted and (known is None or tp in known)]
+        if pause:
+            self.client.pause(pause)
+        if resume:
+            self.client.resume(resume)
 
     def _deliver(self, messages: list[Any]) -> None:
         runs: dict[tuple[str, int], list[Any]] = {}
@@ -233,6 +247,7 @@ class Poller(threading.Thread):
             if lease is None:
                 logger.warning("dropped %d records of %s-%d: not assigned", len(records), topic, partition)
                 continue
+            self._reading.add(lease.tp)
             chunks.append(Chunk(lease, records, sum(map(len, records))))
         if chunks:
             self._brokers_answer()
@@ -253,9 +268,10 @@ class Poller(threading.Thread):
                 self._brokers_answer()
             lease.high_watermark = watermarks[1]
 
-    def learn_committed(self, timeout: float) -> None:
+    def learn_committed(self, timeout: float, leases: Leases | None = None) -> None:
         """Ask the broker for the group's offsets of leases that do not know theirs. Blocks; failures leave them unknown."""
-        unknown = {tp: lease for tp, lease in self._leases.items() if lease.committed is None}
+        known = self._leases if leases is None else leases
+        unknown = {tp: lease for tp, lease in known.items() if lease.committed is None}
         if not unknown:
             return
         wanted = [TopicPartition(tp.topic, tp.partition) for tp in unknown]
@@ -299,10 +315,14 @@ class Poller(threading.Thread):
 
     def _on_revoke(self, client: Any, partitions: list[Any]) -> None:
         if not self._stopping.is_set():
-            tps = {TP(p.topic, p.partition) for p in partitions}
-            self._leases = self._ask_loop(self._owner.revoked(tps, lost=False))
+            self._revoked({TP(p.topic, p.partition) for p in partitions}, lost=False)
 
     def _on_lost(self, client: Any, partitions: list[Any]) -> None:
         if not self._stopping.is_set():
-            tps = {TP(p.topic, p.partition) for p in partitions}
-            self._leases = self._ask_loop(self._owner.revoked(tps, lost=True))
+            self._revoked({TP(p.topic, p.partition) for p in partitions}, lost=True)
+
+    def _revoked(self, tps: set[TP], *, lost: bool) -> None:
+        self._leases = self._ask_loop(self._owner.revoked(tps, lost=lost))
+        # When they come back, they must not be paused before they have started.
+        self._pause((self._paused or set()) - tps)
+        self._reading -= tps

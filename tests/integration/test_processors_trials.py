@@ -25,7 +25,7 @@ def run(trial: trials.Trial, kafka: Broker, directory: Path) -> str:
         return trial(workers, kafka, 7, 1)
 
 
-@pytest.mark.parametrize("trial", [trials.zombie, trials.joins_and_leaves])
+@pytest.mark.parametrize("trial", [trials.zombie, trials.joins_and_leaves, trials.static_restarts])
 def test_nothing_is_lost(trial: trials.Trial, kafka: Broker, tmp_path: Path) -> None:
     print(run(trial, kafka, tmp_path / "workers"))
 

@@ -6,6 +6,7 @@ ends with the same check: nothing lost, copies identical, first copies of a sess
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import threading
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.support.broker import Broker
-from tests.support.processors import RawTopic, Workers
+from tests.support.processors import RawTopic, Worker, Workers
 from tests.support.processors_check import check, metrics, ready, traffic
 from tests.support.waiting import wait_for
 
@@ -215,6 +216,43 @@ def joins_and_leaves(workers: Workers, broker: Broker, seed: int, scale: int) ->
     return f"longest pause {gaps.longest:.1f} s, 0 duplicates"
 
 
+def static_restarts(workers: Workers, broker: Broker, seed: int, scale: int) -> str:
+    """Static members are killed or stopped and come back within their session, under traffic: no partition moves."""
+    rng = random.Random(seed)
+    session = {"PROCESSORS_SESSION_SECONDS": "30"}
+    members = {name: workers.start(PROCESSORS_GROUP_INSTANCE_ID=name, **session) for name in ("one", "two")}
+    everything = sorted(workers.ends(workers.kafka.topics.raw))
+
+    def shared() -> bool:
+        latest = [partition for worker in members.values() for partition in (_assigned(worker) or [[]])[-1]]
+        return sorted(latest) == everything and all(_assigned(worker) for worker in members.values())
+
+    wait_for("both to have their share", shared)
+    before = {name: _assigned(worker) for name, worker in members.items()}
+    with flowing(workers, traffic(seed, 60 * scale)) as thread:
+        for number in range(2 * scale):
+            progress(workers, thread)
+            name, other = rng.sample(["one", "two"], 2) if number > 1 else (["one", "two"], ["two", "one"])[number]
+            before[other] = _assigned(members[other])
+            if rng.random() < 0.5:
+                members[name].kill()
+            else:
+                assert members[name].stop() == 0
+            members[name] = workers.start(PROCESSORS_GROUP_INSTANCE_ID=name, **session)
+            wait_for("it to come back", lambda again=members[name]: ready(again) and _assigned(again))  # type: ignore[misc]
+            assert _assigned(members[name]) == [before[name][-1]]
+            assert _assigned(members[other]) == before[other]
+            before[name] = _assigned(members[name])
+    result = finish(workers)
+    return f"{2 * scale} restarts, {result}"
+
+
+def _assigned(worker: Worker) -> list[list[int]]:
+    """What the worker had after each assignment; an empty one is only the way to another."""
+    lines = [json.loads(line) for line in worker.log.read_text().splitlines() if '"partitions assigned"' in line]
+    return [line["now"] for line in lines if line["now"]]
+
+
 class _Gaps(threading.Thread):
     """Watches the enriched topic while records keep coming in."""
 
@@ -254,5 +292,6 @@ TRIALS: dict[str, Trial] = {
         burns,
         poison,
         joins_and_leaves,
+        static_restarts,
     )
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -17,7 +19,7 @@ from contracts.v1 import dead_letter_pb2, enrichment_pb2
 from processors.agents import EnrichAgent
 from processors.intake import RawRecord
 from processors.metrics import Metrics
-from processors.transport.consumer import StopWorker
+from processors.transport import Abandoned, StopWorker
 from processors.transport.ledger import Batch, Ledger
 from processors.window import Window
 from tests.support.events import START_NS, event
@@ -220,7 +222,7 @@ async def test_a_partition_that_leaves_while_its_window_is_rebuilt_emits_nothing
     batch = rig.batch(4, 8)
     read = rig.agent._read
 
-    def lose(topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
+    def lose(topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord | None]:
         rig.ledger.end([TP0])
         return read(topic, partition, start, end)
 
@@ -228,6 +230,85 @@ async def test_a_partition_that_leaves_while_its_window_is_rebuilt_emits_nothing
     await rig.run(batch)
     assert rig.sent == []
     assert not batch.finished
+
+
+async def test_a_prepared_partition_is_read_back_once() -> None:
+    rig = Rig(calls(20), window=5)
+    number = rig.ledger.leases[TP0].number
+    await rig.agent.prepare(TP0, number, 25, lambda: None)
+    await rig.run(rig.batch(25, 30))
+    assert rig.reads == [(15, 25)]
+    assert durations(rig) == [5.0] * 3
+    assert rig.failed == []
+
+
+@pytest.mark.parametrize("first", [24, 26])
+async def test_what_was_prepared_for_another_offset_is_read_back_again(first: int) -> None:
+    """Also for an earlier one: what lies between may exist, and was not looked at."""
+    rig = Rig(calls(20), window=5)
+    await rig.agent.prepare(TP0, rig.ledger.leases[TP0].number, 25, lambda: None)
+    await rig.run(rig.batch(first, 30))
+    assert rig.reads == [(15, 25), (first - 10, first)]
+
+
+async def test_other_partitions_go_on_while_one_is_read_back() -> None:
+    rig = Rig(calls(4))
+    tp1, reading, go_on = TP("raw", 1), threading.Event(), threading.Event()
+    read = rig.agent._read
+
+    def slowly(topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord | None]:
+        if partition == 1:
+            reading.set()
+            assert go_on.wait(20)
+        return read(topic, partition, start, end)
+
+    rig.agent._read = slowly
+    rig.ledger.begin([tp1])
+    preparing = asyncio.create_task(rig.agent.prepare(tp1, rig.ledger.leases[tp1].number, 4, lambda: None))
+    assert await asyncio.to_thread(reading.wait, 20)
+    batch = rig.batch(0, 8)
+    await rig.run(batch)
+    assert batch.finished
+    assert not preparing.done()
+    go_on.set()
+    await preparing
+    assert rig.agent._partitions.keys() == {0, 1}
+
+
+async def test_what_is_not_ours_any_more_when_it_was_read_back_is_dropped() -> None:
+    rig = Rig(calls(4))
+
+    def gone() -> None:
+        if rig.reads:
+            raise Abandoned
+
+    with pytest.raises(Abandoned):
+        await rig.agent.prepare(TP0, 1, 4, gone)
+    assert rig.agent._partitions == {}
+    assert rig.metric("rebuild_seconds_count") == 0
+
+
+async def test_reading_back_gives_up_during_a_silence_when_nobody_needs_it() -> None:
+    rig = Rig(calls(4))
+    ended = threading.Event()
+
+    def silent(topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord | None]:
+        rig.reads.append((start, end))
+        try:
+            while True:
+                yield None
+        finally:
+            ended.set()
+
+    def gone() -> None:
+        if rig.reads:
+            raise Abandoned
+
+    rig.agent._read = silent
+    with pytest.raises(Abandoned):
+        await rig.agent.prepare(TP0, 1, 4, gone)
+    gc.collect()
+    assert ended.is_set()
 
 
 async def test_partitions_that_left_are_forgotten() -> None:

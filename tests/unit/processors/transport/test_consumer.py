@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition
 from faust.exceptions import ImproperlyConfigured
 from faust.types import TP
 
-from processors.transport import BatchApp, BatchSchema, Options, Transport
+from processors.transport import Abandoned, BatchApp, BatchSchema, Options, Transport
 from processors.transport.consumer import BatchFailed, Consumer, StopWorker
 from processors.transport.ledger import Batch
 from processors.transport.poller import Chunk
@@ -47,8 +47,9 @@ class FakePoller:
     def notify_capacity(self) -> None:
         pass
 
-    def learn_committed(self, timeout: float) -> None:
-        pass
+    def learn_committed(self, timeout: float, leases: Any = None) -> None:
+        for lease in leases.values():
+            lease.committed = 7
 
 
 class _Result:
@@ -210,6 +211,99 @@ async def test_idle_is_not_stalled_and_work_without_progress_is(rig: Rig) -> Non
     assert rig.consumer.stalled_for() >= 100
     batch.working()
     assert rig.consumer.stalled_for() < 50
+
+
+# ---------------------------------------------------------------- preparing a partition
+
+
+class Preparing:
+    """An app's `prepare` that waits until it is told to go on."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.asked: list[tuple[TP, int, int]] = []
+        self.go_on = asyncio.Event()
+        self.error: Exception | None = None
+        self.abandoned = False
+        rig.app.prepare = self
+
+    async def __call__(self, tp: TP, assignment: int, offset: int, working: Any) -> None:
+        self.asked.append((tp, assignment, offset))
+        await self.go_on.wait()
+        if self.error is not None:
+            raise self.error
+        try:
+            working()
+        except Abandoned:
+            self.abandoned = True
+            raise
+
+
+def hold(rig: Rig, tp: TP) -> Any:
+    """As an assignment does: hold, and let go when prepared."""
+    lease = rig.consumer.ledger.leases[tp]
+    lease.held = True
+    rig.consumer.add_future(rig.consumer._release(lease))
+    return lease
+
+
+async def turns(count: int = 10) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_a_partition_is_prepared_from_the_groups_offset_while_others_go_on(rig: Rig) -> None:
+    preparing = Preparing(rig)
+    lease = hold(rig, TP0)
+    await turns()
+    assert preparing.asked == [(TP0, lease.number, 7)]
+    waiting, other = put(rig, TP0, 7, 1), put(rig, TP1, 0, 1)
+    assert rig.consumer._next_batch() is other
+    assert rig.consumer._next_batch() is None
+    await asyncio.wait_for(rig.consumer.wait_empty(), 5)  # a revoke or a stop does not wait for it
+    preparing.go_on.set()
+    await turns()
+    assert rig.consumer._next_batch() is waiting
+    assert not lease.held
+
+
+async def test_a_partition_that_leaves_while_it_is_prepared_is_dropped(rig: Rig) -> None:
+    preparing = Preparing(rig)
+    lease = hold(rig, TP0)
+    await turns()
+    put(rig, TP0, 7, 1)
+    rig.consumer.ledger.end([TP0])
+    rig.consumer.ledger.begin([TP0])  # and comes back
+    preparing.go_on.set()
+    await turns()
+    assert preparing.abandoned
+    assert lease.held
+    assert not rig.consumer.ledger.leases[TP0].held
+    assert rig.consumer._next_batch() is None
+    assert rig.crashes == []
+
+
+async def test_what_could_not_be_prepared_is_handed_over_all_the_same(rig: Rig) -> None:
+    preparing = Preparing(rig)
+    preparing.error = RuntimeError("planned")
+    preparing.go_on.set()
+    hold(rig, TP0)
+    batch = put(rig, TP0, 7, 1)
+    await turns()
+    assert rig.consumer._next_batch() is batch
+    assert rig.crashes == []
+
+
+async def test_a_failed_batch_is_prepared_for_before_it_comes_again(rig: Rig) -> None:
+    preparing = Preparing(rig)
+    batch = put(rig, TP0, 3, 2)
+    assert rig.consumer._next_batch() is batch
+    batch.failed(RuntimeError("planned"))
+    await asyncio.sleep(0.02)
+    assert preparing.asked == [(TP0, batch.assignment, 3)]
+    assert rig.consumer._next_batch() is None
+    preparing.go_on.set()
+    await turns()
+    assert rig.consumer._next_batch() is batch
 
 
 # ---------------------------------------------------------------- configuration

@@ -139,16 +139,56 @@ async def test_records_of_a_partition_that_left_are_dropped(rig: Rig) -> None:
 
 async def test_without_room_it_waits_then_pauses_then_resumes(rig: Rig) -> None:
     rig.client.will_assign(0)
+    rig.client.will_fetch(FakeMessage(0))
+    await rig.run_plan()
     await rig.run_plan()
     rig.client.calls.clear()
+    rig.owner.chunks.clear()
     rig.owner.free = 0
-    rig.client.will_fetch(FakeMessage(0))
+    rig.client.will_fetch(FakeMessage(1))
     rig.poller.notify_capacity()
     assert await asyncio.to_thread(rig.client.paused.wait, 10)
     rig.owner.free = 10
     await rig.run_plan()
     assert rig.client.calls[:2] == [("pause", [0]), ("resume", [0])]
     assert len(rig.owner.chunks) == 1
+
+
+async def test_a_held_partition_is_not_read_and_the_others_are(rig: Rig) -> None:
+    rig.client.will_assign(0, 1)
+    await rig.run_plan()
+    await rig.run_plan()
+    rig.owner.ledger.leases[TP("raw", 1)].held = True
+    rig.client.calls.clear()
+    await rig.run_plan()
+    await rig.run_plan()
+    assert rig.client.calls == []  # not before something of it was read: librdkafka would read from the beginning later
+    rig.client.will_fetch(FakeMessage(0, partition=1), FakeMessage(0, partition=0))
+    await rig.run_plan()
+    await rig.run_plan()
+    assert rig.client.calls == [("pause", [1])]
+    rig.client.will_assign(2)  # an assignment resumes the rest only
+    await rig.run_plan()
+    await rig.run_plan()
+    assert rig.client.calls[1:] == [("pause", [1]), ("resume", [0, 2])]
+    rig.owner.ledger.leases[TP("raw", 1)].held = False
+    await rig.run_plan()
+    await rig.run_plan()
+    assert rig.client.calls[3:] == [("resume", [1])]
+
+
+async def test_a_paused_partition_is_resumed_before_it_leaves(rig: Rig) -> None:
+    """librdkafka remembers the pause, and would start a partition that comes back as a paused one."""
+    rig.client.will_assign(0, 1)
+    rig.client.will_fetch(FakeMessage(0, partition=1))
+    await rig.run_plan()
+    rig.owner.ledger.leases[TP("raw", 1)].held = True
+    await rig.run_plan()
+    await rig.run_plan()
+    assert rig.client.calls[-1] == ("pause", [1])
+    rig.client.will_revoke(1)
+    await rig.run_plan()
+    assert rig.client.calls[-1] == ("resume", [1])
 
 
 async def test_every_assignment_resumes(rig: Rig) -> None:
