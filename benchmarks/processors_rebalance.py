@@ -25,7 +25,6 @@ from processors.intake import RawRecord
 from runtime.settings import KafkaSettings
 from tests.support.broker import Broker
 from tests.support.processors import RawTopic, Worker, Workers
-from tests.support.processors_check import ready
 from tests.support.waiting import wait_for
 
 PARTITIONS = 2
@@ -75,19 +74,14 @@ def _pauses(workers: Workers, live: list[RawRecord]) -> Iterator[Result]:
     workers.wait_until_done(seconds=300)
     traffic = _Traffic(workers.kafka, live)
     traffic.start()
+    joined: list[Worker] = []
     try:
-        second = _join(workers)
-        yield _result("nothing happens", *traffic.pauses(workers, lambda: None))
-        workers.running.remove(second)
-        second.stop()
-        _settled(first)
-        joined: list[Worker] = []
-        yield _result("a worker joins", *traffic.pauses(workers, lambda: joined.append(_join(workers))))
-        yield _result("it leaves (SIGTERM)", *traffic.pauses(workers, lambda: _end(workers, first, joined.pop().stop)))
+        yield _result("nothing happens", *traffic.pauses(lambda: None))
+        yield _result("a worker joins", *traffic.pauses(lambda: joined.append(_join(workers))))
+        yield _result("it leaves (SIGTERM)", *traffic.pauses(lambda: _end(first, joined.pop().stop)))
         joined.append(_join(workers))
-        _settled(joined[0])
         what = f"one is killed, session {SESSION_SECONDS} s"
-        yield _result(what, *traffic.pauses(workers, lambda: _end(workers, first, joined.pop().kill)))
+        yield _result(what, *traffic.pauses(lambda: _end(first, joined.pop().kill)))
     finally:
         traffic.stop()
     rebuilds = [float(found) for found in re.findall(r'"seconds": ?([\d.]+)', first.log.read_text())]
@@ -101,25 +95,18 @@ def _result(what: str, moved: float, stayed: float) -> Result:
 
 def _join(workers: Workers) -> Worker:
     worker = workers.start(PROCESSORS_SESSION_SECONDS=str(SESSION_SECONDS))
-    wait_for("it to join", lambda: ready(worker))
-    _settled(worker)
+    wait_for("its window", lambda: _rebuilt(worker))
     return worker
 
 
-def _settled(worker: Worker) -> None:
-    """Until the worker has read back as many windows as it was given partitions."""
-
-    def probe() -> bool:
-        text = worker.log.read_text()
-        return text.count('"window rebuilt"') >= text.count('"partitions assigned"') - text.count('"now": []')
-
-    wait_for("the windows", probe)
-
-
-def _end(workers: Workers, first: Worker, end: Callable[[], object]) -> None:
-    before = first.log.read_text().count('"window rebuilt"')
+def _end(stays: Worker, end: Callable[[], object]) -> None:
+    before = _rebuilt(stays)
     end()
-    wait_for("the window", lambda: first.log.read_text().count('"window rebuilt"') > before)
+    wait_for("the window", lambda: _rebuilt(stays) > before)
+
+
+def _rebuilt(worker: Worker) -> int:
+    return worker.log.read_text().count('"window rebuilt"')
 
 
 class _Traffic(threading.Thread):
@@ -154,7 +141,7 @@ class _Traffic(threading.Thread):
         self._raw.flush()
         self._client.close()
 
-    def pauses(self, workers: Workers, happens: Callable[[], object]) -> tuple[float, float]:
+    def pauses(self, happens: Callable[[], object]) -> tuple[float, float]:
         """The longest pauses, longer one first, from now until `happens` returned and both partitions flow again."""
         self._longest = [0.0] * PARTITIONS
         happens()

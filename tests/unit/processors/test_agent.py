@@ -14,7 +14,7 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from contracts.errors import Unavailable
-from contracts.topics import Topics
+from contracts.topics import ENRICHED_MAX_BYTES, Topics
 from contracts.v1 import dead_letter_pb2, enrichment_pb2
 from processors.agents import EnrichAgent
 from processors.intake import RawRecord
@@ -162,6 +162,21 @@ async def test_a_bad_record_becomes_a_dead_letter_and_the_batch_goes_on() -> Non
     assert dead_letter_pb2.DeadLetter.FromString(value).offset == 1
     assert headers["reason"] == b"foreign_record"
     assert rig.metric("dead_letters_total", reason="foreign_record") == 1
+
+
+async def test_what_would_be_too_large_enriched_becomes_a_dead_letter_and_is_delivered() -> None:
+    log = calls(2)
+    huge = event(pb.EVENT_TYPE_ERROR, error=pb.ErrorInfo(error_message="m" * ENRICHED_MAX_BYTES))
+    log[1] = raw_record(huge, 1)
+    rig = Rig(log)
+    batch = rig.batch(0, 4)
+    await rig.run(batch)
+    assert batch.finished
+    topic, value, headers = rig.sent[1]
+    assert (topic, headers["reason"]) == ("x.dead_letters", b"too_large")
+    assert dead_letter_pb2.DeadLetter.FromString(value).value == log[1].value
+    assert rig.metric("dead_letters_total", reason="too_large") == 1
+    assert [topic for topic, _, _ in rig.sent].count("x.events.enriched") == 3
 
 
 async def test_a_failed_batch_is_not_done_and_its_repetition_starts_from_a_rebuilt_window() -> None:
