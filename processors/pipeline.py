@@ -83,7 +83,7 @@ def _each(step: Callable[[Any], T], items: Iterable[Any]) -> list[T | BadRecord]
         try:
             found.append(step(item))
         except BadRecord as bad:
-            found.append(bad)
+            found.append(bad.with_traceback(None))  # it would hold this list, and the list it
     return found
 
 

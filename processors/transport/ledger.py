@@ -75,7 +75,8 @@ class Batch:
         self.given_up = False
         #: The delivery future this batch waits for, when the agent called :meth:`done_after`.
         self.pending: Any = None
-        #: The Faust message that carries this batch, once handed over.
+        #: The Faust message that carries this batch, from its hand-over until it is finished or lost. Not longer: the two hold
+        #: each other, and with them the fetched records, until the garbage collector finds them, which is seldom.
         self.message: Any = None
 
     @property
@@ -180,6 +181,7 @@ class Lease:
         if batch.finished or self.ended:
             return
         batch.finished = True
+        batch.message = None
         while self.inflight and self.inflight[0].finished:
             self.committable = self.inflight.popleft().next_offset
         self.ledger.released(batch)
@@ -210,6 +212,7 @@ class Ledger:
             if lease is not None:
                 lease.ended = True
                 for batch in lease.inflight:
+                    batch.message = None
                     if not batch.finished:
                         self._subtract(batch)
                 lease.inflight.clear()

@@ -78,6 +78,7 @@ class Outbox:
         """Seal the outbox: a future that is done when every record is delivered, or fails with :class:`DeliveryFailed`."""
         if self._future is None:
             self._producer.client.poll(0)  # before the future exists, so that the reports it serves cannot resolve it
+            del self._on_report  # it holds the outbox, which would wait for the garbage collector
             self._future = self._producer.loop.create_future()
             if self._outstanding:
                 self._producer.track(self._future)

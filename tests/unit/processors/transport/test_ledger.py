@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -159,3 +162,25 @@ def test_lag_is_known_only_from_both_ends() -> None:
     assert lease.lag is None
     lease.committed = 4
     assert lease.lag == 6
+
+
+@pytest.mark.parametrize("end", ["finished", "lost"])
+def test_a_batch_that_is_over_does_not_wait_for_the_garbage_collector(end: str) -> None:
+    """A message of Kafka's holds the whole response it came in: megabytes that would pile up."""
+    ledger = Ledger(lambda: None, lambda batch, error: None)
+    ledger.begin([TP0])
+    batch = ledger.add(ledger.leases[TP0], records(0, 3), 3)
+    assert batch is not None
+    carrier = SimpleNamespace(value=batch, tracked=True)
+    batch.message = carrier
+    held = weakref.ref(batch.records[0])
+    gc.disable()
+    try:
+        if end == "finished":
+            batch.done()
+        else:
+            ledger.end([TP0])
+        del batch, carrier
+        assert held() is None
+    finally:
+        gc.enable()
