@@ -34,7 +34,10 @@ from tests.support.waiting import wait_for
 #: Events a second, and for how many seconds.
 RATES = ((10, 20), (100, 10), (1000, 10))
 IDLE_SECONDS = 15
-SLOW_SECONDS = 40
+SLOW_SECONDS = 60
+#: At full speed first: windows, queues and the allocator are then as large as they get.
+WARM_RECORDS = 40_000
+SLOW_BACKLOG = 170_000
 #: What the broker takes of each client when it is slow: a fortieth of what a worker produces.
 SLOW_BYTES_PER_SECOND = 1_000_000
 MIB = 1024 * 1024
@@ -139,13 +142,18 @@ class _Seen(threading.Thread):
 
 
 def _slow_downstream(broker: Broker, directory: Path) -> Iterator[Result]:
-    """Memory of a worker on a backlog while the broker throttles what it takes, against its memory halfway."""
+    """Memory of a worker on a backlog while the broker throttles what it takes: highest of the second half of the time against
+    highest of the first, after windows and queues have filled at full speed."""
     kafka = broker.create_topics("slow.", partitions=PARTITIONS)
-    fill(kafka)
-    _throttle(broker)
+    fill(kafka, SLOW_BACKLOG)
     with Workers(kafka, directory, window=2000) as workers:
         process = psutil.Process(workers.start().process.pid)
-        wait_for("the first records", lambda: sum(workers.ends(kafka.topics.enriched).values()) > 1000, every=0.2)
+        wait_for(
+            "windows and queues to fill",
+            lambda: sum(workers.ends(kafka.topics.enriched).values()) > WARM_RECORDS,
+            every=0.2,
+        )
+        _throttle(broker)
         sizes: list[int] = []
         pause = threading.Event()
         for _ in range(SLOW_SECONDS * 4):
