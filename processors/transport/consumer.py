@@ -17,14 +17,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 import confluent_kafka
 from faust.types import TP, ConsumerMessage
 from mode import get_logger
 
-from processors.transport.interface import FaustInterface
+from processors.transport.commits import Commits
 from processors.transport.kafka_log import kafka_logger
 from processors.transport.ledger import Batch, Lease, Ledger, OffsetWentBack
 from processors.transport.options import Abandoned, BatchApp
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
+#: A client that does not return for so long waits for brokers.
+_STUCK_SECONDS = 10.0
+
 
 class BatchFailed(Exception):
     """A batch failed more often than allowed, or said that trying again cannot help; the worker stops with a non-zero status."""
@@ -44,7 +47,7 @@ class StopWorker(Exception):
     """Raised (or passed to ``Batch.failed``) by an agent: do not acknowledge, do not try again, stop the worker."""
 
 
-class Consumer(FaustInterface):
+class Consumer(Commits):
     """See the module."""
 
     logger = logger
@@ -55,8 +58,7 @@ class Consumer(FaustInterface):
         self.options = self.batch_transport.options
         self.batch_app = cast(BatchApp, self.app)
         self.ledger = Ledger(self._on_progress, self._on_failed)
-        #: What is wrong with the brokers, for a person; empty: nothing.
-        self.brokers_problem = ""
+        self._brokers_problem = ""
         #: True once partitions (or none) were assigned.
         self.joined = False
         self._handoff: deque[Batch] = deque()
@@ -66,7 +68,6 @@ class Consumer(FaustInterface):
         self._posted = self._accepted = 0
         self._generation = 0
         self._progress_at = time.monotonic()
-        self._commit_failing_since: float | None = None
 
     # ---------------------------------------------------------------- life cycle
 
@@ -128,7 +129,15 @@ class Consumer(FaustInterface):
         asyncio.run_coroutine_threadsafe(self.crash(error), self.loop)
 
     def brokers(self, problem: str) -> None:
-        self.brokers_problem = problem
+        self._brokers_problem = problem
+
+    @property
+    def brokers_problem(self) -> str:
+        """What is wrong with the brokers, for a person; empty: nothing."""
+        stuck = self._poller.stuck_for() if self._poller is not None else 0.0
+        if stuck > _STUCK_SECONDS:
+            return f"the Kafka client has not returned for {stuck:.0f} s"
+        return self._brokers_problem
 
     # ---------------------------------------------------------------- hand-over to Faust's conductor
 
@@ -329,50 +338,3 @@ class Consumer(FaustInterface):
         # commit() does nothing when the timer's commit is just under way, and that one may be too old.
         await self.maybe_wait_for_commit_to_finish()
         await self.commit_and_end_transactions()
-
-    # ---------------------------------------------------------------- committing: Faust's timer and chain, our offsets
-
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:
-        # Faust's stream fills these two inline (also for failed events); nothing reads them here, so keep them empty.
-        self._acked.clear()
-        self._acked_index.clear()
-        return [tp for tp in self.ledger.leases if topics is None or tp in topics or tp.topic in topics]
-
-    def _new_offset(self, tp: TP) -> int | None:
-        lease = self.ledger.leases.get(tp)
-        return lease.committable if lease is not None else None
-
-    def _should_commit(self, tp: TP, offset: int) -> bool:
-        lease = self.ledger.leases.get(tp)
-        return lease is not None and lease.committed != offset  # not ">": a recreated topic starts anew
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        if self._poller is None:
-            return False
-        leases = dict(self.ledger.leases)
-        wanted = [confluent_kafka.TopicPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
-        client = self._poller.client
-        try:
-            results = await self._poller.submit(lambda: client.commit(offsets=wanted, asynchronous=False))
-        except (confluent_kafka.KafkaException, RuntimeError) as error:
-            # Lost the partition, or the broker is away: tried again at the next tick; no record is lost by it.
-            self.log.warning("commit failed: %s", error)
-            self._commit_failed()
-            return False
-        complete = True
-        for result in results:
-            lease = leases.get(TP(result.topic, result.partition))
-            if result.error is not None:
-                complete = False
-                self.log.warning("commit of %s-%d failed: %s", result.topic, result.partition, result.error)
-            elif lease is not None:
-                lease.committed = result.offset
-        if complete:
-            self._commit_failing_since = None
-        else:
-            self._commit_failed()
-        return complete
-
-    def _commit_failed(self) -> None:
-        self.ledger.commit_failures += 1
-        self._commit_failing_since = self._commit_failing_since or time.monotonic()

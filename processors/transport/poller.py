@@ -2,7 +2,8 @@
 
 librdkafka heartbeats from its own threads, so a busy event loop does not cost the group membership. This thread also keeps
 calling poll() while the agent is busy, so ``max.poll.interval.ms`` is not at risk either. The price: a worker whose agent
-hangs would stay in the group for ever, so the thread also runs the stall watchdog, which needs no event loop.
+hangs would stay in the group for ever, so the thread also runs the stall watchdog, which needs no event loop. A second thread
+watches over this one: a synchronous call of the client's (a commit while its broker dies) has no timeout.
 
 **Every call on the consumer happens on this thread.** confluent-kafka 2.16 serializes the calls on one Consumer: a
 commit() or get_watermark_offsets() from another thread waits, without giving up the GIL, until poll() returned, and the
@@ -57,6 +58,8 @@ class Policy:
     leave: Callable[[int, str], Any]
     #: Longest wait of one poll; also how late a command may be served.
     poll_seconds: float = 0.1
+    #: How often a second thread looks whether this one is stuck.
+    watch_seconds: float = 1.0
 
 
 class Client(Protocol):
@@ -121,6 +124,8 @@ class Poller(threading.Thread):
         #: start, and when the second answer comes late, begin anew in the middle of reading.
         self._reading: set[TP] = set()
         self._observed_at = 0.0
+        #: When this thread last came by, between two calls of the client.
+        self._turned_at = time.monotonic()
         self._brokers_down = False
 
     # ---------------------------------------------------------------- called from the event loop's thread
@@ -151,12 +156,18 @@ class Poller(threading.Thread):
         self._stopping.set()
         self._capacity.set()
 
+    def stuck_for(self) -> float:
+        """Seconds since this thread came by; more than a few: the client does not return. 0 once it was told to stop."""
+        return 0.0 if self._stopping.is_set() else time.monotonic() - self._turned_at
+
     def set_leases(self, leases: Leases) -> None:
         self._leases = leases
 
     # ---------------------------------------------------------------- this thread
 
     def run(self) -> None:
+        self._turned_at = time.monotonic()
+        threading.Thread(target=self._watch_over, name="kafka-poller-watch", daemon=True).start()
         try:
             self._subscribe(self._topics)
             while not self._stopping.is_set():
@@ -190,6 +201,7 @@ class Poller(threading.Thread):
         answer = asyncio.run_coroutine_threadsafe(coroutine, self._owner.loop)
         answer.add_done_callback(lambda _: self._commands.put(None))
         while not answer.done():
+            self._turned_at = time.monotonic()
             try:
                 self._run_command(self._commands.get(timeout=1.0))
             except queue.Empty:
@@ -197,6 +209,7 @@ class Poller(threading.Thread):
         return answer.result()
 
     def _step(self) -> None:
+        self._turned_at = time.monotonic()
         self._run_commands()
         self._watch()
         self._observe()
@@ -303,6 +316,12 @@ class Poller(threading.Thread):
         stalled = self._owner.stalled_for()
         if stalled > self._policy.stall_seconds:
             self._policy.leave(EXIT_STALLED, f"no batch finished or committed for {stalled:.0f} s")
+
+    def _watch_over(self) -> None:
+        while not self._stopping.wait(self._policy.watch_seconds):
+            stuck = self.stuck_for()
+            if stuck > self._policy.stall_seconds:
+                self._policy.leave(EXIT_STALLED, f"the Kafka client has not returned for {stuck:.0f} s")
 
     # Rebalance callbacks: librdkafka runs them inside poll(); it waits for us, and so for Faust's hooks. assign() and
     # incremental_assign() follow when the callback returns, so nothing is fetched before Faust's

@@ -29,6 +29,7 @@ class FakePoller:
         self.committed: list[dict[int, int]] = []
         self.error: Exception | None = None
         self.refused: set[int] = set()
+        self.stuck = 0.0
 
     def submit(self, command: Any) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
@@ -46,6 +47,9 @@ class FakePoller:
 
     def notify_capacity(self) -> None:
         pass
+
+    def stuck_for(self) -> float:
+        return self.stuck
 
     def learn_committed(self, timeout: float, leases: Any = None) -> None:
         for lease in leases.values():
@@ -211,6 +215,15 @@ async def test_idle_is_not_stalled_and_work_without_progress_is(rig: Rig) -> Non
     assert rig.consumer.stalled_for() >= 100
     batch.working()
     assert rig.consumer.stalled_for() < 50
+
+
+async def test_a_client_that_does_not_return_is_a_problem_with_the_brokers(rig: Rig) -> None:
+    assert rig.consumer.brokers_problem == ""
+    rig.poller.stuck = 11.0
+    assert rig.consumer.brokers_problem == "the Kafka client has not returned for 11 s"
+    rig.poller.stuck = 0.0
+    rig.consumer.brokers("all are down")
+    assert rig.consumer.brokers_problem == "all are down"
 
 
 # ---------------------------------------------------------------- preparing a partition

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import confluent_kafka
@@ -266,6 +267,24 @@ async def test_the_watchdog_ends_the_process(rig: Rig) -> None:
     rig.owner.stalled = 6
     assert isinstance(await rig.owner.failure, Left)
     assert rig.left == [EXIT_STALLED]
+
+
+async def test_a_client_that_does_not_return_ends_the_process(rig: Rig) -> None:
+    """The watchdog of the poller's thread cannot run then, and with nothing in flight there is nothing else to see."""
+    left, go_on = threading.Event(), threading.Event()
+
+    def leave(status: int, reason: str) -> None:
+        rig.left.append(status)
+        left.set()
+        go_on.set()
+
+    rig.poller._policy = replace(rig.poller._policy, leave=leave, stall_seconds=0.2, watch_seconds=0.01)
+    await rig.run_plan()
+    assert rig.poller.stuck_for() < 5
+    command = rig.poller.submit(lambda: go_on.wait(20))
+    assert await asyncio.to_thread(left.wait, 10)
+    assert await command
+    assert set(rig.left) == {EXIT_STALLED}
 
 
 async def test_watermarks_and_group_offsets_give_the_lag(rig: Rig) -> None:
