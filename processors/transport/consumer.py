@@ -24,11 +24,12 @@ import confluent_kafka
 from faust.types import TP, ConsumerMessage
 from mode import get_logger
 
+from processors.transport.client import Client
 from processors.transport.commits import Commits
 from processors.transport.kafka_log import kafka_logger
 from processors.transport.ledger import Batch, Lease, Ledger, OffsetWentBack
 from processors.transport.options import Abandoned, BatchApp
-from processors.transport.poller import Chunk, Client, Leases, Policy, Poller
+from processors.transport.poller import Chunk, Leases, Policy, Poller
 
 if TYPE_CHECKING:
     from processors.transport.transport import Transport

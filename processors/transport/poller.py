@@ -26,6 +26,7 @@ import confluent_kafka
 from confluent_kafka import TopicPartition
 from faust.types import TP
 
+from processors.transport.client import Client
 from processors.transport.exits import EXIT_STALLED
 from processors.transport.kafka_log import kafka_logger
 from processors.transport.ledger import Lease
@@ -58,30 +59,10 @@ class Policy:
     leave: Callable[[int, str], Any]
     #: Longest wait of one poll; also how late a command may be served.
     poll_seconds: float = 0.1
+    #: How long brokers that were away are asked whether they are back.
+    ask_seconds: float = 0.5
     #: How often a second thread looks whether this one is stuck.
     watch_seconds: float = 1.0
-
-
-class Client(Protocol):
-    """The part of ``confluent_kafka.Consumer`` that is used here."""
-
-    def subscribe(
-        self,
-        topics: list[str],
-        on_assign: Callable[..., Any] = ...,
-        on_revoke: Callable[..., Any] = ...,
-        on_lost: Callable[..., Any] = ...,
-    ) -> None: ...
-    def poll(self, timeout: float = ...) -> Any: ...
-    def consume(self, num_messages: int = ..., timeout: float = ...) -> list[Any]: ...
-    def assignment(self) -> list[Any]: ...
-    def pause(self, partitions: list[Any]) -> None: ...
-    def resume(self, partitions: list[Any]) -> None: ...
-    def seek(self, partition: Any) -> None: ...
-    def commit(self, *, offsets: list[Any], asynchronous: Any) -> Any: ...
-    def committed(self, partitions: list[Any], timeout: float = ...) -> list[Any]: ...
-    def get_watermark_offsets(self, partition: Any, timeout: float = ..., cached: bool = ...) -> Any: ...
-    def close(self) -> None: ...
 
 
 class Owner(Protocol):
@@ -263,7 +244,6 @@ class Poller(threading.Thread):
             self._reading.add(lease.tp)
             chunks.append(Chunk(lease, records, sum(map(len, records))))
         if chunks:
-            self._brokers_answer()
             self._owner.deliver(chunks)
 
     def _observe(self) -> None:
@@ -272,13 +252,13 @@ class Poller(threading.Thread):
         if now - self._observed_at < self._policy.observe_seconds:
             return
         self._observed_at = now
+        if self._brokers_down:
+            self._ask_brokers()
         for tp, lease in self._leases.items():
             partition = TopicPartition(tp.topic, tp.partition)
             watermarks = self.client.get_watermark_offsets(partition, cached=True)
             if watermarks is None or watermarks[1] < 0:
                 continue
-            if self._brokers_down and lease.high_watermark != watermarks[1]:
-                self._brokers_answer()
             lease.high_watermark = watermarks[1]
 
     def learn_committed(self, timeout: float, leases: Leases | None = None) -> None:
@@ -306,6 +286,15 @@ class Poller(threading.Thread):
             self._brokers_down = True
             self._owner.brokers(error.str())
         kafka_logger().warning("consumer: %s", error)
+
+    def _ask_brokers(self) -> None:
+        """librdkafka says once that all brokers are away, and never that one is back. Records that come afterwards say nothing:
+        they may have been fetched before."""
+        try:
+            self.client.list_topics(self._topics[0], timeout=self._policy.ask_seconds)
+        except confluent_kafka.KafkaException:
+            return
+        self._brokers_answer()
 
     def _brokers_answer(self) -> None:
         if self._brokers_down:

@@ -73,6 +73,8 @@ class FakeClient:
         self.watermarks: dict[int, int] = {}
         self.committed_offsets: dict[int, int] = {}
         self.commit_error: Exception | None = None
+        #: No broker answers.
+        self.away = False
         self.on_idle: Callable[[], None] = lambda: None
         self.callbacks: dict[str, Callable[..., Any]] = {}
 
@@ -149,6 +151,11 @@ class FakeClient:
     def get_watermark_offsets(self, partition: Any, timeout: float = -1, cached: bool = False) -> Any:
         assert cached, "an uncached one asks the broker"
         return (0, self.watermarks.get(partition.partition, -1001))
+
+    def list_topics(self, topic: str, timeout: float = -1) -> Any:
+        assert 0 < timeout < 5
+        if self.away:
+            raise confluent_kafka.KafkaException("planned")
 
     def close(self) -> None:
         self.calls.append(("close",))

@@ -254,10 +254,17 @@ async def test_other_errors_do_not(rig: Rig) -> None:
 async def test_brokers_that_are_away_are_told_and_untold(rig: Rig) -> None:
     down = FakeError(confluent_kafka.KafkaError._ALL_BROKERS_DOWN)
     rig.client.will_assign(0)
+    rig.client.away = True
     rig.client.will_fetch(FakeMessage(0, error=down))
     await rig.run_plan()
     assert rig.owner.events[-1] == ("brokers", "made up")
-    rig.client.will_fetch(FakeMessage(1))
+    rig.client.watermarks = {0: 50}
+    rig.client.will_fetch(FakeMessage(1))  # fetched before, like the new watermark
+    await rig.run_plan()
+    await rig.run_plan()
+    assert rig.owner.events[-1] == ("brokers", "made up")
+    rig.client.away = False
+    await rig.run_plan()
     await rig.run_plan()
     assert rig.owner.events[-1] == ("brokers", "")
 
