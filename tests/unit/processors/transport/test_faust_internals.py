@@ -16,6 +16,7 @@ from faust.tables.recovery import Recovery
 from faust.transport import base, conductor
 from faust.transport import consumer as faust_consumer
 from faust.types import AppT, ConsumerMessage
+from mode import Service
 
 from processors.transport import Transport
 from processors.transport.consumer import Consumer
@@ -95,6 +96,8 @@ def source(thing: Any) -> str:
         ("old generations are skipped", Stream._py_aiter, "generation_id"),
         ("taken messages are flagged", Stream._py_aiter, "tracked"),
         ("directories are made where ours makes none", App.on_first_start, "self._create_directories()"),
+        ("a stop does not wait for what is being prepared", Service._default_stop_futures, "future.cancel()"),
+        ("what is being prepared is the service's", Service.add_future, "self._futures.add(fut)"),
         ("the fetcher may be stopped and started", App._stop_fetcher, "self._fetcher.service_reset()"),
     ],
 )
