@@ -89,6 +89,7 @@ def test_killed_under_traffic_nothing_is_lost_and_copies_are_identical(workers: 
         )
         victim = alive.pop(0)
         if round_number == 2:
+            wait_for("it to have started", lambda v=victim: ready(v))  # type: ignore[misc]
             assert victim.stop() == 0
         else:
             victim.kill()

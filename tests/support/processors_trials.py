@@ -73,6 +73,7 @@ def kills(workers: Workers, broker: Broker, seed: int, scale: int) -> str:
             progress(workers, thread, rng.randrange(20, 400))
             victim = alive.pop(0)
             if rng.random() < 0.2:
+                wait_for("it to have started", lambda v=victim: ready(v))  # type: ignore[misc]
                 assert victim.stop() == 0
             else:
                 victim.kill()
