@@ -124,6 +124,7 @@ def broker_kill(workers: Workers, broker: Broker, seed: int, scale: int) -> str:
     """kill -9 of the broker under load, away for some seconds; two workers survive it."""
     alive = [workers.start(), workers.start()]
     events = traffic(seed, 60 * scale)
+    wait_for("both", lambda: all(ready(worker) for worker in alive))
     with flowing(workers, events[: len(events) // 2]) as thread:
         progress(workers, thread)
     broker.kill()
