@@ -57,29 +57,19 @@ def finish_before_delivery() -> None:
 
 def skip_a_revoke() -> None:
     """The processors keep a window over the time in which its partition was another worker's."""
-    from processors import agents
+    from processors.agents import EnrichAgent
 
-    class Kept(dict[int, Any]):
-        def get(self, number: int, default: Any = None) -> Any:
-            known = super().get(number, default)
-            if known is not None:
-                known.assignment = _Any()
-            return known
+    prepare = EnrichAgent.prepare
 
-    class _Any:
-        def __eq__(self, other: object) -> bool:
-            return True
+    async def keeping(self: Any, tp: Any, assignment: int, *rest: Any) -> None:
+        known = self._partitions.get(tp.partition)
+        if known is None:
+            await prepare(self, tp, assignment, *rest)
+        else:
+            known.assignment, known.fresh = assignment, False
 
-        __hash__ = None  # type: ignore[assignment]
-
-    init = agents.EnrichAgent.__init__
-
-    def keeping(self: Any, **options: Any) -> None:
-        init(self, **options)
-        self._partitions = Kept()
-
-    agents.EnrichAgent.__init__ = keeping  # type: ignore[method-assign]
-    agents.EnrichAgent.forget = lambda self, partitions: None  # type: ignore[method-assign]
+    EnrichAgent.prepare = keeping  # type: ignore[method-assign,assignment]
+    EnrichAgent.forget = lambda self, partitions: None  # type: ignore[method-assign]
 
 
 def drop_a_dead_letter() -> None:
