@@ -18,11 +18,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker for all tests that bring their own topics (`kafka.create_topics(prefix)`)."""
-    broker = Broker.prepare(tmp_path_factory.mktemp("kafka"))
+    """One broker for all tests that bring their own topics (`kafka.create_topics(prefix)`); one proxied network, `gateway`."""
+    broker = Broker.prepare(tmp_path_factory.mktemp("kafka"), proxied=["gateway"])
     broker.start()
     yield broker
-    broker.stop()
+    broker.close()
 
 
 @pytest.fixture(scope="session")
