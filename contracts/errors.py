@@ -9,6 +9,7 @@
     │   └── PermissionDenied  known caller, not allowed
     └── TransientError        the same input may succeed later: the caller retries after `retry_after_seconds`
         ├── Overloaded        this process has no room (bytes in flight, quota)
+        ├── TooSlow           the caller did not send its request in time
         └── Unavailable       a dependency (Kafka, the sink, ClickHouse) does not answer
 
 Errors are verbs for the caller. Each front door maps them to its own codes in one file (``gateway/grpc_errors.py``,
@@ -71,6 +72,10 @@ class TransientError(GatewayError):
 
 class Overloaded(TransientError):
     """This process has no room for the request now."""
+
+
+class TooSlow(TransientError):
+    """The request did not arrive in the time it may take."""
 
 
 class Unavailable(TransientError):

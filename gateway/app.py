@@ -1,12 +1,14 @@
 """One gateway: its parts, put together, started and stopped in order.
 
 Start: keys → producer → watch on Kafka → doors (they answer at once; readiness tells load balancers when). Stop: not ready →
-no new calls → calls in flight finish → the producer's queue is delivered → leave, all within ``GATEWAY_SHUTDOWN_SECONDS``.
+new calls are refused with a hint → doors closed → calls in flight finish, or are answered that they did not → the producer's
+queue is delivered → leave, all within ``GATEWAY_SHUTDOWN_SECONDS``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ from contracts.topics import RAW_MAX_BYTES
 from contracts.validation import Limits
 from gateway.admission import Admission
 from gateway.auth import Keys
+from gateway.draining import Draining
 from gateway.grpc_server import GrpcDoor
 from gateway.http_app import HttpDoor
 from gateway.ingest import Ingest
@@ -22,7 +25,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.publisher import Publisher
 from gateway.query_client import QueryClient
 from runtime.health import Readiness
-from runtime.http import EmbeddedServer, embedded, listen
+from runtime.http import Bounds, EmbeddedServer, embedded, listen
 from runtime.kafka import producer_config
 from runtime.logs import get_logger
 from runtime.settings import GatewaySettings, KafkaSettings
@@ -30,6 +33,11 @@ from runtime.settings import GatewaySettings, KafkaSettings
 log = get_logger(__name__)
 
 _SERVING = "serving"
+#: Parts of the shutdown time until calls in flight are answered that they did not finish, and until the doors are closed; the
+#: rest is for the producer's queue.
+_WAITS, _DOORS = 0.7, 0.8
+#: Longest time in which new calls are refused with the doors still open.
+_REFUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,8 @@ class Gateway:
         self.kafka = kafka
         self.readiness = Readiness()
         self.metrics = GatewayMetrics()
-        self.admission = Admission(settings.inflight_max_bytes, self.metrics)
+        self.admission = Admission(settings.inflight_max_bytes, self.metrics, settings.inflight_max_calls)
+        self.draining = Draining()
         self._watch: KafkaWatch | None = None
         self._publisher: Publisher | None = None
         self._queries: QueryClient | None = None
@@ -77,10 +86,12 @@ class Gateway:
             delivery_seconds=settings.delivery_seconds,
             linger_ms=settings.linger_ms,
         )
-        publisher = Publisher(config, self.kafka.topics.raw, self.metrics, on_failure=self._delivery_failed)
+        publisher = Publisher(
+            config, self.kafka.topics.raw, self.metrics, on_failure=self._delivery_failed, draining=self.draining
+        )
         self._publisher = publisher
         ingest = Ingest(publisher, Limits(settings.event_max_bytes), self.metrics)
-        self._queries = QueryClient(settings.sink_target, settings.sink_token.get_secret_value())
+        self._queries = QueryClient(settings.sink_target, settings.sink_token.get_secret_value(), self.draining)
         self._watch = KafkaWatch(
             self.kafka,
             publisher,
@@ -88,10 +99,16 @@ class Gateway:
             interval_seconds=settings.kafka_check_seconds,
             on_change=self._publish_health,
         )
-        parts = (settings, keys, self.admission, ingest, self._queries, self.metrics)
+        parts = (settings, keys, self.admission, ingest, self._queries, self.metrics, self.draining)
         self._grpc = GrpcDoor(*parts)
         ports = Ports(await self._grpc.start(settings.grpc_host, settings.grpc_port), self._socket.getsockname()[1])
-        self._http = embedded(HttpDoor(*parts, self.readiness))
+        bounds = Bounds(
+            max_connections=settings.http_max_connections,
+            rest_seconds=settings.http_body_seconds,
+            answer_seconds=settings.http_answer_seconds,
+        )
+        door = HttpDoor(*parts, self.readiness)
+        self._http = embedded(door, bounds, timeout_keep_alive=math.ceil(settings.http_keep_alive_seconds))
         self._http_task = asyncio.create_task(self._http.serve(sockets=[self._socket]), name="http-door")
         self.readiness.set(_SERVING)
         self._publish_health()
@@ -108,7 +125,7 @@ class Gateway:
             self._watch.stop()
         try:
             async with asyncio.timeout_at(deadline):
-                await self._close_doors(seconds * 0.8)
+                await self._close_doors(seconds)
                 if self._publisher is not None:
                     left = max(0.1, deadline - asyncio.get_running_loop().time() - 0.2)
                     undelivered = await asyncio.to_thread(self._publisher.close, left)
@@ -120,10 +137,18 @@ class Gateway:
             log.error("shutdown_cut_short", seconds=seconds)
         log.info("gateway_stopped")
 
-    async def _close_doors(self, grace_seconds: float) -> None:
-        closing = []
+    async def _close_doors(self, seconds: float) -> None:
+        """Within :data:`_DOORS` of `seconds`."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         if self._grpc is not None:
             await self._grpc.set_serving(serving=False, ready=False)
+        giving_up = loop.call_at(started + seconds * _WAITS, self.draining.give_up)
+        if self._grpc is not None or self._http_task is not None:
+            await self.draining.refuse_until_quiet(min(_REFUSE_SECONDS, seconds * _WAITS / 2))
+        closing = []
+        grace_seconds = seconds * _DOORS - (loop.time() - started)
+        if self._grpc is not None:
             closing.append(self._grpc.stop(grace_seconds))
         if self._http is not None and self._http_task is not None:
             self._http.should_exit = True
@@ -131,6 +156,7 @@ class Gateway:
         elif self._socket is not None:
             self._socket.close()
         await asyncio.gather(*closing)
+        giving_up.cancel()
 
     def _delivery_failed(self, problem: str) -> None:
         if self._watch is not None:

@@ -20,11 +20,13 @@ from contracts.errors import (
     InvalidInput,
     Overloaded,
     PermissionDenied,
+    TooSlow,
     TransientError,
     Unauthenticated,
     Unavailable,
 )
 from gateway.ingest import BatchOutcome, path
+from gateway.publisher import RESEND
 from gateway.query_client import DETAILS_METADATA, SinkRefused
 
 #: 4 KiB of base64.
@@ -40,6 +42,7 @@ _CODES: dict[type[GatewayError], int] = {
     PermissionDenied: code_pb2.PERMISSION_DENIED,
     Overloaded: code_pb2.RESOURCE_EXHAUSTED,
     Unavailable: code_pb2.UNAVAILABLE,
+    TooSlow: code_pb2.DEADLINE_EXCEEDED,
 }
 
 
@@ -51,9 +54,14 @@ def status_of(error: GatewayError) -> status_pb2.Status:
     if isinstance(error, InvalidInput):
         _pack(status, _bad_request(error.violations))
     elif isinstance(error, TransientError):
-        delay = duration_pb2.Duration()
-        delay.FromMilliseconds(math.ceil(error.retry_after_seconds * 1000))
-        _pack(status, error_details_pb2.RetryInfo(retry_delay=delay))
+        _pack(status, _retry_info(error.retry_after_seconds))
+    return status
+
+
+def internal_error() -> status_pb2.Status:
+    """For what should not happen. Records of the call may be on their way to Kafka, so it says that a re-send is safe."""
+    status = status_pb2.Status(code=code_pb2.INTERNAL, message=f"internal error; {RESEND}")
+    _pack(status, _retry_info(1.0))
     return status
 
 
@@ -104,6 +112,12 @@ def _bad_request(violations: Iterable[FieldViolation], events: int | None = None
         bad_request.field_violations.append(entry)
         shown_events.add(violation.field.partition("]")[0])
     return bad_request
+
+
+def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(math.ceil(seconds * 1000))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
 
 
 def _pack(status: status_pb2.Status, detail: error_details_pb2.BadRequest | error_details_pb2.RetryInfo) -> None:

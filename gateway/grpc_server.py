@@ -1,12 +1,12 @@
 """The gRPC door: names, metadata, deadlines. What happens to events and queries is elsewhere.
 
+The order for every call is: not stopping, key, room, message (:mod:`gateway.grpc_read`), work.
 Handlers take and give raw bytes, so that an event's own bytes can be cut out of the request. The spec's server and client
 services are served alike; they share requests on the wire, and the client's ingest answers are empty messages.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -16,19 +16,21 @@ import grpc.aio
 from chaukas.spec.client.v1 import client_pb2
 from chaukas.spec.server.v1 import server_pb2
 from google.protobuf.message import DecodeError
-from google.rpc import code_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from contracts.errors import GatewayError, InvalidInput, Unavailable
+from contracts.errors import GatewayError, InvalidInput
 from contracts.identity import Scope
 from contracts.v1 import insights_pb2
 from contracts.wire import TooManyEvents
-from gateway.admission import Admission
+from gateway.admission import Admission, Lease
 from gateway.auth import Keys
 from gateway.capabilities import CAPABILITIES
-from gateway.grpc_errors import grpc_code, rejections_trailer, status_of
+from gateway.draining import Draining
+from gateway.grpc_errors import grpc_code, internal_error, rejections_trailer, status_of
+from gateway.grpc_options import server_options
+from gateway.grpc_read import read_message
 from gateway.ingest import Accepted, BatchOutcome, Call, Ingest, well_formed_traceparent
 from gateway.metrics import GatewayMetrics
 from gateway.query_client import METHODS, QueryClient
@@ -43,13 +45,12 @@ INSIGHTS_SERVICE = "chaukas.gateway.v1.InsightsService"
 READINESS_SERVICE = "readiness"
 #: Kept back from a caller's deadline so that the answer arrives before it: share of it, and seconds at most.
 _DEADLINE_SHARE, _DEADLINE_SECONDS = 0.2, 0.25
-#: A stopping server refuses new calls until none came for this long, for so long at most; what a refused caller waits.
-_QUIET_SECONDS, _DRAIN_SECONDS, _RETRY_SECONDS = 0.25, 2.0, 1.0
 
 log = get_logger(__name__)
 
 Context = Any  # grpc.aio.ServicerContext, of which the stubs know too little
-Handler = Callable[[bytes, Context], Awaitable[bytes]]
+Handler = Callable[[Lease, Context], Awaitable[bytes]]
+GrpcHandler = Callable[[Any, Context], Awaitable[bytes]]
 
 
 class GrpcDoor:
@@ -63,23 +64,17 @@ class GrpcDoor:
         ingest: Ingest,
         queries: QueryClient,
         metrics: GatewayMetrics,
+        draining: Draining,
     ) -> None:
         self._settings = settings
+        self._draining = draining
         self._keys = keys
         self._admission = admission
         self._ingest = ingest
         self._queries = queries
         self._metrics = metrics
         self._health = cast(Any, health).aio.HealthServicer()
-        self._server: Any = grpc.aio.server(
-            options=(
-                ("grpc.max_receive_message_length", settings.grpc_max_receive_bytes),
-                ("grpc.max_send_message_length", settings.grpc_max_receive_bytes),
-                ("grpc.so_reuseport", 1),
-            )
-        )
-        self._stopping = False
-        self._last_call = 0.0
+        self._server: Any = grpc.aio.server(options=server_options(settings))
         self._add_services()
 
     async def start(self, host: str, port: int) -> int:
@@ -103,18 +98,12 @@ class GrpcDoor:
             await self._health.set(service, status)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Take no new calls, let the others finish within the grace.
+        """Close the door and let calls under way finish within the grace.
 
-        grpc ends a call that arrives while the server stops with CANCELLED, which no client retries. So new calls are first
-        refused with UNAVAILABLE and a retry hint, until none has come for a moment; then the server stops.
+        grpc ends a call that arrives meanwhile, or that outlives the grace, with CANCELLED, which no client retries:
+        :class:`gateway.draining.Draining` leaves it none of either.
         """
-        loop = asyncio.get_running_loop()
-        self._stopping = True
-        started = self._last_call = loop.time()
-        give_up = started + min(_DRAIN_SECONDS, grace_seconds / 2)
-        while (now := loop.time()) < give_up and now < self._last_call + _QUIET_SECONDS:  # noqa: ASYNC110 - waits for nothing to happen
-            await asyncio.sleep(self._last_call + _QUIET_SECONDS - now)
-        await self._server.stop(grace_seconds - (loop.time() - started))
+        await self._server.stop(grace_seconds)
 
     def _add_services(self) -> None:
         single = server_pb2.IngestEventResponse
@@ -144,7 +133,7 @@ class GrpcDoor:
             }
         for service, methods in services.items():
             handlers = {
-                name: grpc.unary_unary_rpc_method_handler(self._answered(name, handler))
+                name: grpc.stream_unary_rpc_method_handler(self._answered(name, handler))
                 for name, handler in methods.items()
             }
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
@@ -153,18 +142,17 @@ class GrpcDoor:
         names = [service.full_name for file in files for service in file.services_by_name.values()]
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
-    def _answered(self, method: str, handler: Handler) -> Handler:
+    def _answered(self, method: str, handler: Handler) -> GrpcHandler:
         """`handler` with its errors as status codes, and counted."""
         seconds = self._metrics.request_seconds.labels(DOOR, method)
 
-        async def answer(request: bytes, context: Context) -> bytes:
+        async def answer(_: object, context: Context) -> bytes:
             started = time.monotonic()
             code = "CANCELLED"
             try:
-                if self._stopping:
-                    self._last_call = asyncio.get_running_loop().time()
-                    raise Unavailable("this gateway is stopping; nothing of this call was accepted", _RETRY_SECONDS)
-                response = await handler(request, context)
+                self._draining.check()
+                with self._admission.lease() as lease:
+                    response = await handler(lease, context)
                 code = "OK"
                 return response
             except GatewayError as error:
@@ -172,11 +160,13 @@ class GrpcDoor:
                 code = grpc_code(status).name
                 await context.abort_with_status(rpc_status.to_status(status))
                 raise  # not reached: abort raises
+            except grpc.aio.AbortError:  # answered while its message was read
+                code = context.code().name
+                raise
             except Exception:  # the door's last resort: a caller gets a status, never a trace
                 code = "INTERNAL"
                 log.exception("call_failed", door=DOOR, method=method)
-                status = status_pb2.Status(code=code_pb2.INTERNAL, message="internal error")
-                await context.abort_with_status(rpc_status.to_status(status))
+                await context.abort_with_status(rpc_status.to_status(internal_error()))
                 raise  # not reached either
             finally:
                 self._metrics.requests.labels(DOOR, method, code).inc()
@@ -185,52 +175,69 @@ class GrpcDoor:
         return answer
 
     def _ingest_event(self, respond: Callable[[Accepted], bytes]) -> Handler:
-        async def handler(request: bytes, context: Context) -> bytes:
-            metadata = _metadata(context)
-            identity = self._keys.identify(metadata.get("authorization"), Scope.INGEST)
-            self._check_size(request)
-            with self._admission.lease(len(request)) as lease:
-                call = Call(identity, DOOR, lease, self._seconds(context), _traceparent(metadata))
-                return respond(await self._ingest.event_from_wire(call, request))
+        async def handler(lease: Lease, context: Context) -> bytes:
+            call, request = await self._ingest_call(lease, context)
+            return respond(await self._ingest.event_from_wire(call, request))
 
         return handler
 
     def _ingest_batch(self, respond: Callable[[BatchOutcome], bytes]) -> Handler:
-        async def handler(request: bytes, context: Context) -> bytes:
-            metadata = _metadata(context)
-            identity = self._keys.identify(metadata.get("authorization"), Scope.INGEST)
-            self._check_size(request)
-            with self._admission.lease(len(request)) as lease:
-                call = Call(identity, DOOR, lease, self._seconds(context), _traceparent(metadata))
-                try:
-                    outcome = await self._ingest.batch_from_wire(call, request, self._settings.batch_max_events)
-                except TooManyEvents as error:
-                    raise InvalidInput.of(
-                        "event_batch.events", f"holds more than {error.limit} events, the limit of a batch"
-                    ) from None
+        async def handler(lease: Lease, context: Context) -> bytes:
+            call, request = await self._ingest_call(lease, context)
+            try:
+                outcome = await self._ingest.batch_from_wire(call, request, self._settings.batch_max_events)
+            except TooManyEvents as error:
+                raise InvalidInput.of(
+                    "event_batch.events", f"holds more than {error.limit} events, the limit of a batch"
+                ) from None
             context.set_trailing_metadata(rejections_trailer(outcome))
             return respond(outcome)
 
         return handler
 
+    async def _ingest_call(self, lease: Lease, context: Context) -> tuple[Call, bytes]:
+        metadata = _metadata(context)
+        identity = self._keys.identify(metadata.get("authorization"), Scope.INGEST)
+        self._admission.check()
+        request = await self._read(lease, context)
+        self._check_size(request)
+        return Call(identity, DOOR, lease, self._seconds(context), _traceparent(metadata)), request
+
+    async def _read(self, lease: Lease, context: Context) -> bytes:
+        settings = self._settings
+        return await read_message(
+            context,
+            lease,
+            largest=settings.grpc_max_receive_bytes,
+            seconds=settings.grpc_message_seconds,
+            draining=self._draining,
+        )
+
     def _forward(self, method: str) -> Handler:
         message, _ = METHODS[method]
 
-        async def handler(request: bytes, context: Context) -> bytes:
+        async def handler(lease: Lease, context: Context) -> bytes:
             identity = self._keys.identify(_metadata(context).get("authorization"), Scope.QUERY)
+            request = await self._read(lease, context)
             try:
                 query = message.FromString(request)
             except DecodeError:
                 raise InvalidInput.of("", f"the bytes are not a {message.DESCRIPTOR.name}") from None
-            with self._admission.lease(len(request)):
-                return await self._queries.forward(method, query, identity, self._seconds(context))
+            answer = await self._queries.forward(method, query, identity, self._seconds(context))
+            # A caller that does not read its answer keeps it in memory: it counts until the call is over.
+            lease.grow(len(answer))
+            lease.hold()
+            context.add_done_callback(lambda _: lease.done())
+            return answer
 
         return handler
 
-    async def _healthz(self, request: bytes, context: Context) -> bytes:
+    async def _healthz(self, lease: Lease, context: Context) -> bytes:
+        await self._read(lease, context)
         return b""  # HealthzResponse has no fields
 
-    async def _capabilities(self, request: bytes, context: Context) -> bytes:
+    async def _capabilities(self, lease: Lease, context: Context) -> bytes:
+        await self._read(lease, context)
         self._keys.identify(_metadata(context).get("authorization"))
         response: bytes = server_pb2.GetCapabilitiesResponse(capabilities=CAPABILITIES).SerializeToString()
         return response

@@ -1,7 +1,7 @@
 """The HTTP door: the SDK's routes, the spec's openapi, probes and metrics, as a bare ASGI application.
 
-The order for every call is: path, method, key, content type, room for the body, body, work. Paths are served with and without
-the prefix ``/v1``.
+The order for every call is: path, method, not stopping, room for the call, key, content type, room for the body, body, work.
+Paths are served with and without the prefix ``/v1``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from chaukas.spec.common.v1.query_pb2 import QueryRequest
 from chaukas.spec.server.v1 import server_pb2
 from google.protobuf.message import DecodeError, Message
 
-from contracts.errors import GatewayError, InvalidInput
+from contracts.errors import GatewayError, InvalidInput, Overloaded
 from contracts.identity import Scope as KeyScope
 from contracts.spec_json import message_from_json, message_to_json, parse_json
 from contracts.wire import TooManyEvents
-from gateway.admission import Admission, Lease
+from gateway.admission import NOTHING_ACCEPTED, RETRY_AFTER_SECONDS, Admission, Lease
 from gateway.auth import Keys
 from gateway.capabilities import CAPABILITIES
+from gateway.draining import Draining
 from gateway.grpc_server import batch_response
 from gateway.http_body import PROTOBUF, ClientGone, Format, body_format, headers_of, read_body, wants_protobuf
 from gateway.http_errors import (
@@ -40,11 +41,12 @@ from gateway.metrics import GatewayMetrics
 from gateway.openapi import openapi_document
 from gateway.query_client import GET_EVENT_STATS, QUERY_EVENTS, QueryClient
 from runtime.health import Readiness
-from runtime.http import Receive, Scope, Send, probe_answer, respond
+from runtime.http import CROWDED, Receive, Scope, Send, probe_answer, respond
 from runtime.logs import get_logger
 from runtime.settings import GatewaySettings
 
 DOOR = "http"
+_CLOSE = (b"connection", b"close")
 #: An event of fewer bytes than this on average has no room for its required fields: a body of more events is refused.
 _LEAST_EVENT_BYTES = 64
 
@@ -66,9 +68,11 @@ class HttpDoor:
         ingest: Ingest,
         queries: QueryClient,
         metrics: GatewayMetrics,
+        draining: Draining,
         readiness: Readiness,
     ) -> None:
         self._settings = settings
+        self._draining = draining
         self._keys = keys
         self._admission = admission
         self._ingest = ingest
@@ -87,47 +91,57 @@ class HttpDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        path = scope["path"].removeprefix("/v1")
+        route = self._routes.get(path)
+        if route is None:
+            await self._respond(send, self._public(path, scope["method"]))
+            return
         started = time.monotonic()
-        path, method = scope["path"].removeprefix("/v1"), scope["method"]
-        known = path in self._routes
+        lease: Lease | None = None
         answer: Answer | None = None
         try:
-            answer = await self._route(path, method, headers_of(scope), receive)
+            if scope["method"] != route[0]:
+                raise method_not_allowed(route[0])
+            self._draining.check()
+            if scope.get("state", {}).get(CROWDED):
+                self._metrics.overloaded.inc()
+                raise Overloaded(f"the gateway has too many connections; {NOTHING_ACCEPTED}", RETRY_AFTER_SECONDS)
+            lease = self._admission.lease()
+            answer = await route[1](headers_of(scope), receive, lease)
         except (GatewayError, HttpRefusal) as error:
             answer = answer_of(error)
         except ClientGone:
             pass
         except Exception:  # the door's last resort: a caller gets a status, never a trace
-            log.exception("call_failed", door=DOOR, path=path if known else "other")
+            log.exception("call_failed", door=DOOR, path=path)
             answer = internal_error()
-        if known:
+        finally:
             code = "gone" if answer is None else str(answer.status)
             self._metrics.requests.labels(DOOR, path, code).inc()
             self._metrics.request_seconds.labels(DOOR, path).observe(time.monotonic() - started)
+            if lease is not None and answer is None:
+                lease.done()
         if answer is not None:
-            await respond(send, answer.status, answer.body, answer.content_type, answer.headers)
+            try:
+                await self._respond(send, answer)
+            finally:
+                if lease is not None:
+                    lease.done()
 
-    async def _route(self, path: str, method: str, headers: Headers, receive: Receive) -> Answer:
-        route = self._routes.get(path)
-        if route is None:
-            answer = self._public(path)
-            if answer is None:
-                raise not_found()
-            if method not in ("GET", "HEAD"):
-                raise method_not_allowed("GET")
-            return answer
-        allowed, handler = route
-        if method != allowed:
-            raise method_not_allowed(allowed)
-        with self._admission.lease() as lease:
-            return await handler(headers, receive, lease)
+    async def _respond(self, send: Send, answer: Answer) -> None:
+        headers = (*answer.headers, _CLOSE) if self._draining.leaving else answer.headers
+        await respond(send, answer.status, answer.body, answer.content_type, headers)
 
-    def _public(self, path: str) -> Answer | None:
-        """What needs no key."""
+    def _public(self, path: str, method: str) -> Answer:
+        """What needs no key and no room."""
         if path == "/openapi.json":
-            return Answer(200, self._openapi)
-        probe = probe_answer(path, self._metrics.registry, self._readiness)
-        return None if probe is None else Answer(*probe)
+            answer = Answer(200, self._openapi)
+        else:
+            probe = probe_answer(path, self._metrics.registry, self._readiness)
+            if probe is None:
+                return answer_of(not_found())
+            answer = Answer(*probe)
+        return answer if method in ("GET", "HEAD") else answer_of(method_not_allowed("GET"))
 
     async def _event(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
         call = self._ingest_call(headers, lease)
@@ -159,6 +173,7 @@ class HttpDoor:
         identity = self._keys.identify(headers.get("authorization"), KeyScope.QUERY)
         request = await self._read_request(headers, receive, lease, server_pb2.QueryEventsRequest, _query_from_json)
         raw = await self._queries.forward(QUERY_EVENTS, request, identity, self._settings.deadline_seconds)
+        lease.grow(len(raw))  # until the caller has read it
         if wants_protobuf(headers):
             return Answer(200, raw, PROTOBUF)
         # A full page takes some 100 ms to write: on a thread, so that other calls go on meanwhile.
@@ -168,6 +183,7 @@ class HttpDoor:
         identity = self._keys.identify(headers.get("authorization"), KeyScope.QUERY)
         request = await self._read_request(headers, receive, lease, server_pb2.GetEventStatsRequest, _stats_from_json)
         raw = await self._queries.forward(GET_EVENT_STATS, request, identity, self._settings.deadline_seconds)
+        lease.grow(len(raw))
         if wants_protobuf(headers):
             return Answer(200, raw, PROTOBUF)
         response = server_pb2.GetEventStatsResponse.FromString(raw)
@@ -194,6 +210,7 @@ class HttpDoor:
             limit=settings.http_max_body_bytes,
             too_large=too_much_protobuf,
             seconds=settings.http_body_seconds,
+            draining=self._draining,
         )
 
     async def _read_json(self, headers: Headers, receive: Receive, lease: Lease) -> Any:
@@ -205,6 +222,7 @@ class HttpDoor:
             limit=settings.batch_max_bytes,
             too_large=too_much_json,
             seconds=settings.http_body_seconds,
+            draining=self._draining,
         )
         return parse_json(body)
 
@@ -228,6 +246,7 @@ class HttpDoor:
             limit=self._settings.batch_max_bytes,
             too_large=too_much_json,
             seconds=self._settings.http_body_seconds,
+            draining=self._draining,
         )
         try:
             return kind.FromString(body)

@@ -6,11 +6,12 @@ first byte is read; one of unknown length takes it chunk by chunk. What a refuse
 
 from __future__ import annotations
 
-import asyncio
 import enum
 from collections.abc import Callable
 
+from contracts.errors import Unavailable
 from gateway.admission import Lease
+from gateway.draining import RETRY_SECONDS, STOPPING, Draining
 from gateway.http_errors import HttpRefusal, body_too_slow, unsupported_media
 from runtime.http import Receive, Scope
 
@@ -60,8 +61,9 @@ async def read_body(
     limit: int,
     too_large: Callable[[str], HttpRefusal],
     seconds: float,
+    draining: Draining,
 ) -> bytes:
-    """The whole body. Raises HttpRefusal (too large, too slow), Overloaded or ClientGone."""
+    """The whole body. Raises HttpRefusal (too large, too slow), Overloaded, Unavailable (the process leaves) or ClientGone."""
     message = f"the body is larger than {limit} bytes"
     announced = headers.get("content-length", "")
     length = int(announced) if announced.isascii() and announced.isdigit() else None
@@ -72,7 +74,7 @@ async def read_body(
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(seconds):
+        async with draining.timeout(seconds):
             while True:
                 event = await receive()
                 if event["type"] == "http.disconnect":
@@ -87,4 +89,6 @@ async def read_body(
                 if not event.get("more_body", False):
                     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
     except TimeoutError:
+        if draining.gave_up:
+            raise Unavailable(STOPPING, RETRY_SECONDS) from None
         raise body_too_slow(seconds) from None

@@ -20,10 +20,13 @@ from contracts.errors import (
     InvalidInput,
     Overloaded,
     PermissionDenied,
+    TooSlow,
     TransientError,
     Unauthenticated,
     Unavailable,
 )
+from gateway.admission import NOTHING_ACCEPTED
+from gateway.publisher import RESEND
 from gateway.query_client import SinkRefused
 
 #: The words by which the SDK knows that it shall split its batch.
@@ -37,6 +40,7 @@ _STATUS: dict[type[GatewayError], tuple[int, str]] = {
     PermissionDenied: (403, "PERMISSION_DENIED"),
     Overloaded: (429, "RESOURCE_EXHAUSTED"),
     Unavailable: (503, "UNAVAILABLE"),
+    TooSlow: (408, "DEADLINE_EXCEEDED"),
 }
 _SINK_STATUS = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -83,8 +87,8 @@ def unsupported_media(message: str) -> HttpRefusal:
 
 
 def body_too_slow(seconds: float) -> HttpRefusal:
-    message = f"the body did not arrive within {seconds:g} seconds"
-    return HttpRefusal(408, "DEADLINE_EXCEEDED", message, ((b"connection", b"close"),))
+    message = f"the body did not arrive within {seconds:g} seconds; {NOTHING_ACCEPTED}"
+    return HttpRefusal(408, "DEADLINE_EXCEEDED", message, ((b"connection", b"close"), (b"retry-after", b"1")))
 
 
 def too_much_json(what: str) -> HttpRefusal:
@@ -94,7 +98,10 @@ def too_much_json(what: str) -> HttpRefusal:
 def too_much_protobuf(what: str) -> HttpRefusal:
     """503 rather than 413: only then does the SDK halve its batch and send again."""
     return HttpRefusal(
-        503, "RESOURCE_EXHAUSTED", f"{HIGH_MEMORY}: {what}; send smaller batches", ((b"retry-after", b"1"),)
+        503,
+        "RESOURCE_EXHAUSTED",
+        f"{HIGH_MEMORY}: {what}; nothing of it was accepted, send smaller batches",
+        ((b"retry-after", b"1"),),
     )
 
 
@@ -115,7 +122,8 @@ def answer_of(error: GatewayError | HttpRefusal) -> Answer:
 
 
 def internal_error() -> Answer:
-    return _answer(500, "INTERNAL", "internal error")
+    """For what should not happen. Records of the call may be on their way to Kafka, so it says that a re-send is safe."""
+    return _answer(500, "INTERNAL", f"internal error; {RESEND}", headers=((b"retry-after", b"1"),))
 
 
 def to_json(document: Any) -> bytes:

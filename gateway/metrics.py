@@ -56,6 +56,8 @@ class GatewayMetrics:
         self.inflight_limit_bytes = Gauge(
             "gateway_inflight_limit_bytes", "Most request bytes that may be held.", registry=self.registry
         )
+        #: Calls under way now, those whose records are not reported on included. Near the limit: as above, with small requests.
+        self.inflight_calls = Gauge("gateway_inflight_calls", "Calls under way now.", registry=self.registry)
         #: Calls refused for want of room.
         self.overloaded = Counter("gateway_overloaded", "Calls refused for want of room.", registry=self.registry)
         #: 1 when every dependency of ingest answers; 0 means /readyz says 503.

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from contracts.errors import Overloaded, Unavailable
 from gateway.admission import Lease
+from gateway.draining import Draining
 from gateway.metrics import GatewayMetrics
 from runtime.kafka import ProduceRefused, durable_producer
 from runtime.logs import get_logger
@@ -80,6 +81,7 @@ class Publisher:
         metrics: GatewayMetrics,
         *,
         on_failure: Callable[[str], None] = lambda problem: None,
+        draining: Draining | None = None,
         producer: Callable[[Mapping[str, Any]], Any] = durable_producer,
     ) -> None:
         self.topic = topic
@@ -87,6 +89,7 @@ class Publisher:
         self._new_producer = producer
         self._metrics = metrics
         self._on_failure = on_failure
+        self._draining = draining or Draining()
         self._finished: deque[Delivery] = deque()
         self._fatal = threading.Event()
         self._stop = threading.Event()
@@ -121,13 +124,14 @@ class Publisher:
             self._settle(delivery)
 
     async def confirm(self, delivery: Delivery, seconds: float) -> None:
-        """Wait until all records are confirmed. Raises :class:`Unavailable` when one is not, or not within `seconds`.
+        """Wait until all records are confirmed. Raises :class:`Unavailable` when one is not, or not within `seconds`, or not
+        before the process must leave.
 
         After the time is up a record may still be delivered: re-sending it makes a duplicate of the same event id, which is
         stored once.
         """
         try:
-            async with asyncio.timeout(seconds):
+            async with self._draining.timeout(seconds):
                 await asyncio.shield(delivery.future)
         except TimeoutError:
             raise Unavailable(f"Kafka did not confirm the events in time; {RESEND}") from None

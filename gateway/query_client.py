@@ -24,6 +24,7 @@ from contracts.v1.insights_pb2 import (
     ListHandoffsRequest,
     ListMcpCallsRequest,
 )
+from gateway.draining import RETRY_SECONDS, Draining
 from runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -69,8 +70,9 @@ class SinkRefused(GatewayError):
 class QueryClient:
     """One channel to the sink; connects when first used, reconnects by itself."""
 
-    def __init__(self, target: str, token: str) -> None:
+    def __init__(self, target: str, token: str, draining: Draining) -> None:
         self._target = target
+        self._draining = draining
         self._token = token
         self._channel = cast(Any, grpc.aio.insecure_channel(target, options=_OPTIONS))
         self._calls = {method: self._channel.unary_unary(method) for method in METHODS}
@@ -91,7 +93,12 @@ class QueryClient:
         if self._token:
             metadata.append((INTERNAL_TOKEN_METADATA, self._token))
         try:
-            answer: bytes = await self._calls[method](request.SerializeToString(), timeout=seconds, metadata=metadata)
+            async with self._draining.timeout(seconds + 1):
+                answer: bytes = await self._calls[method](
+                    request.SerializeToString(), timeout=seconds, metadata=metadata
+                )
+        except TimeoutError:
+            raise Unavailable("this gateway is stopping; ask again", RETRY_SECONDS) from None
         except grpc.aio.AioRpcError as error:
             raise self._translate(error, method) from None
         return answer

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -13,7 +14,22 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from runtime.health import Readiness
-from runtime.http_protocol import BoundedHttpProtocol
+from runtime.http_protocol import CROWDED, BoundedHttpProtocol, Bounds
+
+__all__ = [
+    "CROWDED",
+    "AsgiApp",
+    "Bounds",
+    "EmbeddedServer",
+    "Receive",
+    "Scope",
+    "Send",
+    "embedded",
+    "listen",
+    "probe_answer",
+    "respond",
+    "status_app",
+]
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -46,19 +62,19 @@ def listen(host: str, port: int, *, share: bool = False) -> socket.socket:
     return sock
 
 
-def embedded(app: AsgiApp, **options: Any) -> EmbeddedServer:
-    """uvicorn with httptools and bounded heads, without access log, server header and lifespan."""
+def embedded(app: AsgiApp, bounds: Bounds | None = None, **options: Any) -> EmbeddedServer:
+    """uvicorn with httptools and `bounds`, without access log, server header and lifespan."""
+    # Longer than clients keep an idle connection (httpx: 5 s), so that it is they who close it, never we under a request.
+    options.setdefault("timeout_keep_alive", 75)
     config = uvicorn.Config(
         app,
-        http=BoundedHttpProtocol,
+        http=partial(BoundedHttpProtocol, bounds or Bounds()),  # type: ignore[arg-type]  # makes one, as the class does
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
-        # Longer than clients keep an idle connection (httpx: 5 s), so that it is they who close it, never we under a request.
-        timeout_keep_alive=75,
         **options,
     )
     return EmbeddedServer(config)

@@ -33,8 +33,68 @@ class GatewaySettings(ProcessSettings):
     grpc_max_receive_bytes: int = Field(
         16 * MIB, ge=1024, le=256 * MIB, description="Largest gRPC message that is read at all, bytes."
     )
+    grpc_message_seconds: float = Field(
+        30.0, gt=0, le=600, description="Longest time a gRPC request message may take to arrive, seconds."
+    )
+    grpc_max_metadata_bytes: int = Field(
+        16 * 1024, ge=1024, le=MIB, description="Largest metadata of a gRPC call that is read, bytes."
+    )
+    grpc_max_streams: int = Field(
+        1000,
+        ge=1,
+        le=1_000_000,
+        description="Calls a gRPC client may have open on one connection; its others wait there.",
+    )
+    grpc_max_connections: int = Field(
+        4000, ge=1, le=1_000_000, description="gRPC connections; beyond, a new one is closed before it is served."
+    )
+    grpc_connection_age_seconds: float = Field(
+        600.0,
+        gt=0,
+        le=7 * 86400,
+        description="A gRPC connection this old (give or take 10 %) is closed in order and its client connects anew, so that load spreads evenly over processes, seconds.",
+    )
+    grpc_connection_grace_seconds: float = Field(
+        60.0, ge=1, le=3600, description="What calls under way on such a connection have left, seconds."
+    )
+    grpc_keepalive_seconds: float = Field(
+        60.0,
+        ge=0.1,
+        le=7200,
+        description="A gRPC client that is silent for this long is asked whether it is there, seconds.",
+    )
+    grpc_keepalive_timeout_seconds: float = Field(
+        20.0, ge=0.1, le=600, description="Without an answer for this long, its connection is closed, seconds."
+    )
+    grpc_min_ping_seconds: float = Field(
+        10.0,
+        ge=0.1,
+        le=3600,
+        description="A gRPC client that pings more often than this, three times, is disconnected (`too_many_pings`), seconds.",
+    )
     http_max_body_bytes: int = Field(64 * MIB, ge=1024, le=1024 * MIB, description="Largest HTTP body, bytes.")
     http_body_seconds: float = Field(30.0, gt=0, le=600, description="Longest time a request body may take, seconds.")
+    http_answer_seconds: float = Field(
+        30.0, gt=0, le=600, description="Longest time a client may take to read an answer, seconds."
+    )
+    http_max_connections: int = Field(
+        4000,
+        ge=1,
+        le=1_000_000,
+        description="HTTP connections; beyond, calls are answered 503 with `Retry-After` (probes as ever), and beyond 1.25 times as many a new one is closed.",
+    )
+    http_keep_alive_seconds: float = Field(
+        75.0,
+        gt=0,
+        le=3600,
+        description="An idle HTTP connection is closed after this; longer than clients keep one (httpx: 5), so that it is they who close it, seconds.",
+    )
+    inflight_max_calls: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Calls this process works on at once; beyond, it refuses with a retry hint.",
+    )
     inflight_max_bytes: int = Field(
         256 * MIB,
         ge=1024,
