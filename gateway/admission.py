@@ -69,11 +69,6 @@ class Lease:
         self._admission.take(size)
         self.size += size
 
-    def shrink(self, size: int) -> None:
-        """Give back a part of what was grown."""
-        self._admission.used_bytes -= size
-        self.size -= size
-
     def hold(self) -> None:
         """One more holder; it calls :meth:`done` too."""
         self._holders += 1

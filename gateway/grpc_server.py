@@ -30,7 +30,7 @@ from gateway.capabilities import CAPABILITIES
 from gateway.draining import Draining
 from gateway.grpc_errors import grpc_code, internal_error, rejections_trailer, status_of
 from gateway.grpc_options import server_options
-from gateway.grpc_read import read_message
+from gateway.grpc_read import MessageReader
 from gateway.ingest import Accepted, BatchOutcome, Call, Ingest, well_formed_traceparent
 from gateway.metrics import GatewayMetrics
 from gateway.query_client import METHODS, QueryClient
@@ -73,6 +73,7 @@ class GrpcDoor:
         self._ingest = ingest
         self._queries = queries
         self._metrics = metrics
+        self._reader = MessageReader(settings.grpc_slow_messages, settings.grpc_message_seconds, draining, metrics)
         self._health = cast(Any, health).aio.HealthServicer()
         self._server: Any = grpc.aio.server(options=server_options(settings))
         self._add_services()
@@ -199,26 +200,16 @@ class GrpcDoor:
         metadata = _metadata(context)
         identity = self._keys.identify(metadata.get("authorization"), Scope.INGEST)
         self._admission.check()
-        request = await self._read(lease, context)
+        request = await self._reader.read(context, lease)
         self._check_size(request)
         return Call(identity, DOOR, lease, self._seconds(context), _traceparent(metadata)), request
-
-    async def _read(self, lease: Lease, context: Context) -> bytes:
-        settings = self._settings
-        return await read_message(
-            context,
-            lease,
-            largest=settings.grpc_max_receive_bytes,
-            seconds=settings.grpc_message_seconds,
-            draining=self._draining,
-        )
 
     def _forward(self, method: str) -> Handler:
         message, _ = METHODS[method]
 
         async def handler(lease: Lease, context: Context) -> bytes:
             identity = self._keys.identify(_metadata(context).get("authorization"), Scope.QUERY)
-            request = await self._read(lease, context)
+            request = await self._reader.read(context, lease)
             try:
                 query = message.FromString(request)
             except DecodeError:
@@ -233,11 +224,11 @@ class GrpcDoor:
         return handler
 
     async def _healthz(self, lease: Lease, context: Context) -> bytes:
-        await self._read(lease, context)
+        await self._reader.read(context, lease)
         return b""  # HealthzResponse has no fields
 
     async def _capabilities(self, lease: Lease, context: Context) -> bytes:
-        await self._read(lease, context)
+        await self._reader.read(context, lease)
         self._keys.identify(_metadata(context).get("authorization"))
         response: bytes = server_pb2.GetCapabilitiesResponse(capabilities=CAPABILITIES).SerializeToString()
         return response

@@ -58,6 +58,10 @@ class GatewayMetrics:
         )
         #: Calls under way now, those whose records are not reported on included. Near the limit: as above, with small requests.
         self.inflight_calls = Gauge("gateway_inflight_calls", "Calls under way now.", registry=self.registry)
+        #: gRPC messages that arrive slowly. Near the limit: clients on bad networks, or a client that means harm.
+        self.slow_messages = Gauge(
+            "gateway_slow_messages", "gRPC messages that arrive slowly now.", registry=self.registry
+        )
         #: Calls refused for want of room.
         self.overloaded = Counter("gateway_overloaded", "Calls refused for want of room.", registry=self.registry)
         #: 1 when every dependency of ingest answers; 0 means /readyz says 503.

@@ -65,7 +65,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         #: Bytes of the head as far as it came, or since the parser last told of anything.
         self._unseen_bytes = 0
         self._trailer_bytes = 0
-        self._seen = self._head_complete = False
+        self._seen = self._part_complete = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -85,11 +85,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._seen = self._head_complete = False
+        self._seen = self._part_complete = False
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._head_complete or (self._seen and not self._in_head):
+        if self._part_complete or (self._seen and not self._in_head):
             self._unseen_bytes = 0
         else:
             self._unseen_bytes += len(data)
@@ -125,7 +125,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._seen = True
         self._in_head = False
-        self._head_complete = True
+        self._part_complete = True
         self._stop("_head_timer")
         if len(self.pipeline) >= PIPELINE_MAX:
             raise _Abuse
@@ -138,7 +138,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._seen = True
+        self._seen = self._part_complete = True
         self._in_message = False
         # What follows is the head of the next request, or nothing.
         self._in_head = True

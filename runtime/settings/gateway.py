@@ -36,6 +36,12 @@ class GatewaySettings(ProcessSettings):
     grpc_message_seconds: float = Field(
         30.0, gt=0, le=600, description="Longest time a gRPC request message may take to arrive, seconds."
     )
+    grpc_slow_messages: int = Field(
+        32,
+        ge=1,
+        le=100_000,
+        description="gRPC messages that are not there 0.25 s after their call began; beyond, such calls are refused with a retry hint. Times the largest message, it bounds what slow clients hold.",
+    )
     grpc_max_metadata_bytes: int = Field(
         16 * 1024, ge=1024, le=MIB, description="Largest metadata of a gRPC call that is read, bytes."
     )
