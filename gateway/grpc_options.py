@@ -23,6 +23,8 @@ def server_options(settings: GatewaySettings) -> tuple[tuple[str, int], ...]:
         ("grpc.max_connection_age_grace_ms", _ms(settings.grpc_connection_grace_seconds)),
         ("grpc.keepalive_time_ms", _ms(settings.grpc_keepalive_seconds)),
         ("grpc.keepalive_timeout_ms", _ms(settings.grpc_keepalive_timeout_seconds)),
+        # What counts in grpc 1.85: without it an unanswered keepalive ping closes the connection after a minute only.
+        ("grpc.http2.ping_timeout_ms", _ms(settings.grpc_keepalive_timeout_seconds)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(settings.grpc_min_ping_seconds)),
         ("grpc.http2.max_ping_strikes", _PING_STRIKES),

@@ -31,6 +31,9 @@ __all__ = [
     "status_app",
 ]
 
+#: Answers above this may fill a connection's buffers, bytes.
+_LARGE_BYTES = 64 * 1024
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -83,9 +86,13 @@ def embedded(app: AsgiApp, bounds: Bounds | None = None, **options: Any) -> Embe
 async def respond(
     send: Send, status: int, body: bytes, content_type: str = "application/json", headers: Any = ()
 ) -> None:
-    """One complete answer."""
+    """One complete answer. Returns when the client took all but the last of a large one, or is gone."""
     start = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body)), *headers]
     await send({"type": "http.response.start", "status": status, "headers": start})
+    if len(body) > _LARGE_BYTES:
+        # The next send waits for room in the transport.
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        body = b""
     await send({"type": "http.response.body", "body": body})
 
 

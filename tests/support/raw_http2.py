@@ -26,7 +26,8 @@ def grpc_message(payload: bytes, *, compressed: bool = False) -> bytes:
 class RawConnection:
     """One connection with a reader thread that answers pings and settings and keeps the windows."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, answers_pings: bool = True) -> None:
+        self._answers_pings = answers_pings
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.settimeout(None)
@@ -81,6 +82,9 @@ class RawConnection:
 
     def cancel(self, stream: int) -> None:
         self._send(RST_STREAM, 0, stream, struct.pack(">I", 8))
+
+    def ping(self) -> None:
+        self._send(PING, 0, 0, bytes(8))
 
     def wait_ended(self, stream: int, seconds: float = 10) -> bool:
         with self._changed:
@@ -149,7 +153,7 @@ class RawConnection:
             self._changed.notify_all()
         if kind == SETTINGS and not flags & _ACK:
             self._send(SETTINGS, _ACK, 0)
-        elif kind == PING and not flags & _ACK:
+        elif kind == PING and not flags & _ACK and self._answers_pings:
             self._send(PING, _ACK, 0, payload)
 
     def _exactly(self, count: int) -> bytes:
