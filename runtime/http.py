@@ -72,6 +72,8 @@ def embedded(app: AsgiApp, bounds: Bounds | None = None, **options: Any) -> Embe
     config = uvicorn.Config(
         app,
         http=partial(BoundedHttpProtocol, bounds or Bounds()),  # type: ignore[arg-type]  # makes one, as the class does
+        interface="asgi3",
+        proxy_headers=False,  # nobody asks for the client's address
         ws="none",
         lifespan="off",
         log_config=None,
