@@ -117,6 +117,10 @@ class RunningGateway:
         self.insights = InsightsServiceStub(self.channel)  # type: ignore[no-untyped-call]  # generated
         self.http = httpx.Client(base_url=self.url, timeout=30, headers=self.keys.full.headers)
 
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """In the gateway's event loop."""
+        return self._thread.run(work)
+
     def wait_ready(self) -> None:
         wait_for("the gateway to be ready", lambda: self.gateway.readiness.ready, seconds=20)
 
@@ -218,6 +222,10 @@ class RawTopic:
 
         wait_for(f"{count} raw records", probe, seconds=seconds)
         return found
+
+    def read_available(self) -> list[Any]:
+        """What is there or comes within a moment."""
+        return self._consumer.consume(10_000, timeout=0.3)
 
     def nothing_more(self) -> bool:
         return not self._consumer.consume(1, timeout=0.5)

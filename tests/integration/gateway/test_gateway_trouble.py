@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +32,7 @@ from tests.integration.gateway.harness import (
     refused_by_grpc,
     refused_by_http,
 )
+from tests.integration.gateway.process import Process
 from tests.support.broker import Broker
 from tests.support.events import event
 from tests.support.waiting import wait_for
@@ -228,39 +226,6 @@ def test_the_real_sdk_splits_a_batch_beyond_the_limit(
         assert running.metric("gateway_requests_total", door="http", method="/events/batch", code="503") == 1
     finally:
         running.stop()
-
-
-class Process:
-    """``python -m gateway`` as an operator runs it."""
-
-    def __init__(self, kafka: KafkaSettings, keys: KeyFile, **environment: str) -> None:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            two.bind(("127.0.0.1", 0))
-            self.grpc_port, self.http_port = one.getsockname()[1], two.getsockname()[1]
-        self.environment = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-            "KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
-            "GATEWAY_KEYS_FILE": str(keys.path),
-            "GATEWAY_GRPC_PORT": str(self.grpc_port),
-            "GATEWAY_HTTP_PORT": str(self.http_port),
-            **environment,
-        }
-        self.url = f"http://127.0.0.1:{self.http_port}"
-        self.process = self.spawn()
-
-    def spawn(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "gateway"], env=self.environment, stderr=subprocess.PIPE, text=True
-        )
-
-    def ready(self) -> bool:
-        assert self.process.poll() is None, self.process.communicate()[1]
-        try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
 
 
 def test_it_stops_in_order_and_finishes_what_it_began(gateway_topics: KafkaSettings, tmp_path: Path) -> None:
