@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    gateway_overload,
     ingest_steps,
     processors_latency,
     processors_rebalance,
@@ -31,6 +32,7 @@ from benchmarks import (
 from benchmarks.measure import Result
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
+    "gateway-overload": gateway_overload.run,
     "gateway-steps": ingest_steps.run,
     "processors-latency": processors_latency.run,
     "processors-rebalance": processors_rebalance.run,
