@@ -153,6 +153,7 @@ def _template(plan: Plan) -> bytes:
                 type=pb.EVENT_TYPE_MODEL_INVOCATION_END,
                 agent_id="agent",
                 agent_name="agent",
+                llm_invocation=pb.LLMInvocation(model="gpt", provider="openai", completion_tokens=20),
             ),
             rng,
         )

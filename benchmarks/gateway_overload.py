@@ -41,12 +41,12 @@ MIB = 1024 * 1024
 TENANT = "overload"
 NAME = "gateway-overload"
 #: What Kafka's side takes.
-KAFKA_BYTES_PER_SECOND = 8 * MIB
+KAFKA_BYTES_PER_SECOND = 6 * MIB
 BOUND_BYTES = 32 * MIB
 EVENTS = 200
 NORMAL_SECONDS, OVERLOAD_SECONDS, SAMPLE_SECONDS = 10.0, 20.0, 0.25
 #: Callers of each door.
-NORMAL_CALLERS, OVERLOAD_CALLERS = 30, 300
+NORMAL_CALLERS, OVERLOAD_CALLERS = 15, 200
 FACTOR = 10
 #: Points of the curve that is printed.
 POINTS = 12

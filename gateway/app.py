@@ -87,7 +87,12 @@ class Gateway:
             linger_ms=settings.linger_ms,
         )
         publisher = Publisher(
-            config, self.kafka.topics.raw, self.metrics, on_failure=self._delivery_failed, draining=self.draining
+            config,
+            self.kafka.topics.raw,
+            self.metrics,
+            on_failure=self._delivery_failed,
+            draining=self.draining,
+            behind_seconds=settings.delivery_seconds / 2,
         )
         self._publisher = publisher
         ingest = Ingest(publisher, Limits(settings.event_max_bytes), self.metrics)

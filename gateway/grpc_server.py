@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from contracts.errors import GatewayError, InvalidInput
-from contracts.identity import Scope
+from contracts.identity import Identity, Scope
 from contracts.v1 import insights_pb2
 from contracts.wire import TooManyEvents
 from gateway.admission import Admission, Lease
@@ -177,16 +177,21 @@ class GrpcDoor:
 
     def _ingest_event(self, respond: Callable[[Accepted], bytes]) -> Handler:
         async def handler(lease: Lease, context: Context) -> bytes:
-            call, request = await self._ingest_call(lease, context)
+            identity, traceparent = self._ingest_caller(context)
+            request = await self._read_events(lease, context)
+            call = Call(identity, DOOR, lease, self._seconds(context), traceparent)
             return respond(await self._ingest.event_from_wire(call, request))
 
         return handler
 
     def _ingest_batch(self, respond: Callable[[BatchOutcome], bytes]) -> Handler:
         async def handler(lease: Lease, context: Context) -> bytes:
-            call, request = await self._ingest_call(lease, context)
+            identity, traceparent = self._ingest_caller(context)
+            held = [await self._read_events(lease, context)]
+            call = Call(identity, DOOR, lease, self._seconds(context), traceparent)
             try:
-                outcome = await self._ingest.batch_from_wire(call, request, self._settings.batch_max_events)
+                # Popped: the callee alone holds the request, and drops it once its records are made.
+                outcome = await self._ingest.batch_from_wire(call, held.pop(), self._settings.batch_max_events)
             except TooManyEvents as error:
                 raise InvalidInput.of(
                     "event_batch.events", f"holds more than {error.limit} events, the limit of a batch"
@@ -196,13 +201,20 @@ class GrpcDoor:
 
         return handler
 
-    async def _ingest_call(self, lease: Lease, context: Context) -> tuple[Call, bytes]:
+    def _ingest_caller(self, context: Context) -> tuple[Identity, str | None]:
+        """Who calls, and the trace context; before the message is read. Raises when there is no room for any message."""
         metadata = _metadata(context)
         identity = self._keys.identify(metadata.get("authorization"), Scope.INGEST)
         self._admission.check()
+        self._ingest.check()
+        return identity, _traceparent(metadata)
+
+    async def _read_events(self, lease: Lease, context: Context) -> bytes:
         request = await self._reader.read(context, lease)
-        self._check_size(request)
-        return Call(identity, DOOR, lease, self._seconds(context), _traceparent(metadata)), request
+        limit = self._settings.batch_max_bytes
+        if len(request) > limit:
+            raise InvalidInput.of("", f"the request is {len(request)} bytes; the limit is {limit} bytes")
+        return request
 
     def _forward(self, method: str) -> Handler:
         message, _ = METHODS[method]
@@ -232,11 +244,6 @@ class GrpcDoor:
         self._keys.identify(_metadata(context).get("authorization"))
         response: bytes = server_pb2.GetCapabilitiesResponse(capabilities=CAPABILITIES).SerializeToString()
         return response
-
-    def _check_size(self, request: bytes) -> None:
-        limit = self._settings.batch_max_bytes
-        if len(request) > limit:
-            raise InvalidInput.of("", f"the request is {len(request)} bytes; the limit is {limit} bytes")
 
     def _seconds(self, context: Context) -> float:
         """How long an answer may take: somewhat less than the caller waits."""

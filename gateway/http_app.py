@@ -155,16 +155,19 @@ class HttpDoor:
     async def _batch(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
         call = self._ingest_call(headers, lease)
         if body_format(headers) is Format.PROTOBUF:
-            body = await self._read_protobuf(headers, receive, lease)
             most = max(self._settings.http_max_body_bytes // _LEAST_EVENT_BYTES, self._settings.batch_max_events)
             try:
-                outcome = await self._ingest.batch_from_wire(call, body, most)
+                # No name for the body: who holds it is the callee, and drops it.
+                outcome = await self._ingest.batch_from_wire(
+                    call, await self._read_protobuf(headers, receive, lease), most
+                )
             except TooManyEvents as error:
                 raise too_much_protobuf(f"the batch holds more than {error.limit} events") from None
         else:
-            document = await self._read_json(headers, receive, lease)
             try:
-                outcome = await self._ingest.batch_from_json(call, document, self._settings.batch_max_events)
+                outcome = await self._ingest.batch_from_json(
+                    call, await self._read_json(headers, receive, lease), self._settings.batch_max_events
+                )
             except TooManyEvents as error:
                 raise too_much_json(f"the batch holds more than {error.limit} events") from None
         return _answer(202, headers, _batch_fields(outcome), lambda: batch_response(outcome))
@@ -198,6 +201,7 @@ class HttpDoor:
 
     def _ingest_call(self, headers: Headers, lease: Lease) -> Call:
         identity = self._keys.identify(headers.get("authorization"), KeyScope.INGEST)
+        self._ingest.check()
         traceparent = well_formed_traceparent(headers.get("traceparent"))
         return Call(identity, DOOR, lease, self._settings.deadline_seconds, traceparent)
 

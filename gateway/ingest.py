@@ -111,6 +111,10 @@ class Ingest:
         self._metrics = metrics
         self._clock_ns = clock_ns
 
+    def check(self) -> None:
+        """Before a request is read: raises Unavailable while Kafka falls behind."""
+        self._publisher.check()
+
     async def event_from_wire(self, call: Call, body: bytes) -> Accepted:
         """One ``IngestEventRequest``."""
         try:
@@ -129,6 +133,11 @@ class Ingest:
 
     async def batch_from_wire(self, call: Call, body: bytes, max_events: int) -> BatchOutcome:
         """One ``IngestEventBatchRequest``. Raises TooManyEvents beside the errors."""
+        work = await self._offer_wire(call, body, max_events)
+        del body  # and the parsed events with the frame: they are not held while Kafka is waited for
+        return await self._confirm(call, work)
+
+    async def _offer_wire(self, call: Call, body: bytes, max_events: int) -> _Work:
         try:
             if len(body) > _SLICE_ELSEWHERE_BYTES:
                 sliced = await asyncio.to_thread(slice_batch, body, max_events)
@@ -146,7 +155,7 @@ class Ingest:
                 work.offer(start, values, events if events is not None else parse_events(values))
         finally:
             self._publisher.finish(work.delivery)
-        return await self._confirm(call, work)
+        return work
 
     async def batch_from_json(self, call: Call, document: Any, max_events: int) -> BatchOutcome:
         """One ``EventBatch``, bare or as ``{"event_batch": …}``; an unreadable event costs only itself. Raises TooManyEvents too."""
@@ -168,6 +177,7 @@ class Ingest:
                 work.offer_json(index, entry)
         finally:
             self._publisher.finish(work.delivery)
+        del document, documents, own  # not held while Kafka is waited for
         return await self._confirm(call, work)
 
     async def _single(self, call: Call, value: bytes, event: Event | None) -> Accepted:

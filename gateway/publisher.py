@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from contracts.errors import Overloaded, Unavailable
-from gateway.admission import Lease
+from gateway.admission import NOTHING_ACCEPTED, RETRY_AFTER_SECONDS, Lease
 from gateway.draining import Draining
 from gateway.metrics import GatewayMetrics
 from runtime.kafka import ProduceRefused, durable_producer
@@ -82,6 +82,7 @@ class Publisher:
         *,
         on_failure: Callable[[str], None] = lambda problem: None,
         draining: Draining | None = None,
+        behind_seconds: float = 4.0,
         producer: Callable[[Mapping[str, Any]], Any] = durable_producer,
     ) -> None:
         self.topic = topic
@@ -90,6 +91,9 @@ class Publisher:
         self._metrics = metrics
         self._on_failure = on_failure
         self._draining = draining or Draining()
+        self._behind_seconds = behind_seconds
+        #: Calls with records that are not reported on, in the order they came.
+        self._open: dict[Delivery, None] = {}
         self._finished: deque[Delivery] = deque()
         self._fatal = threading.Event()
         self._stop = threading.Event()
@@ -98,10 +102,26 @@ class Publisher:
         self._thread = threading.Thread(target=self._poll, name="delivery-reports", daemon=True)
         self._thread.start()
 
+    def check(self) -> None:
+        """Raises :class:`Unavailable` while the oldest call waits for Kafka longer than a new one should.
+
+        What is accepted beyond that would not be confirmed in its time either: it would take Kafka's bandwidth, be answered as
+        failed, be sent again, and keep everybody's calls from being confirmed.
+        """
+        oldest = next(iter(self._open), None)
+        if oldest is not None and time.monotonic() - oldest.started > self._behind_seconds:
+            self._metrics.overloaded.inc()
+            raise Unavailable(
+                f"Kafka has not confirmed events for {self._behind_seconds:g} seconds; {NOTHING_ACCEPTED}",
+                RETRY_AFTER_SECONDS,
+            )
+
     def begin(self, lease: Lease) -> Delivery:
         """A new call's delivery; it holds `lease` until every record is reported on. Ends with :meth:`finish`."""
         lease.hold()
-        return Delivery(self._loop.create_future(), lease, self._finished)
+        delivery = Delivery(self._loop.create_future(), lease, self._finished)
+        self._open[delivery] = None
+        return delivery
 
     def send(self, delivery: Delivery, value: bytes, key: str, headers: Headers, timestamp_ms: int) -> None:
         """Queue one record. Raises :class:`Overloaded` (the queue is full) or :class:`Unavailable`."""
@@ -180,6 +200,7 @@ class Publisher:
             return
         delivery.future.set_result(None)
         delivery.lease.done()
+        del self._open[delivery]
         if delivery.sent:
             self._metrics.delivery_seconds.observe(time.monotonic() - delivery.started)
         if delivery.failed:

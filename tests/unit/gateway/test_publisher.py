@@ -89,6 +89,20 @@ async def test_the_room_is_held_until_the_reports_even_when_nobody_waits_any_mor
     setup.close()
 
 
+async def test_while_the_oldest_call_waits_too_long_no_other_is_taken() -> None:
+    setup = Setup()
+    setup.publisher.check()
+    setup.send(1)
+    setup.publisher.check()
+    setup.publisher._behind_seconds = 0
+    with pytest.raises(Unavailable, match="nothing of this call was accepted"):
+        setup.publisher.check()
+    setup.producer.report_all()
+    await until(lambda: setup.admission.used_bytes == 0)
+    setup.publisher.check()
+    setup.close()
+
+
 async def test_a_call_without_records_is_confirmed_at_once() -> None:
     setup = Setup()
     await setup.publisher.confirm(setup.send(0), 5)

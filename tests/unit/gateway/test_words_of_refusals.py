@@ -116,7 +116,15 @@ async def a_message_that_is_too_slow() -> None:
     raise TooSlow(f"the message did not arrive within 1 seconds; {NOTHING_ACCEPTED}", RETRY_AFTER_SECONDS)
 
 
+async def kafka_that_falls_behind() -> None:
+    setup = Setup()
+    setup.publisher._behind_seconds = 0
+    setup.send(1)
+    setup.publisher.check()
+
+
 PATHS = [
+    kafka_that_falls_behind,
     no_room_for_bytes,
     no_room_for_one_byte,
     no_room_for_a_call,
