@@ -12,6 +12,8 @@ from contracts.errors import Overloaded
 from gateway.metrics import GatewayMetrics
 
 RETRY_AFTER_SECONDS = 1.0
+#: The part of the room from which on it fills: one in so many.
+_FILLING = 8
 NOTHING_ACCEPTED = "nothing of this call was accepted, sending it again later is safe"
 
 
@@ -37,6 +39,11 @@ class Admission:
         if size:
             self.take(size)
         return Lease(self, size)
+
+    @property
+    def filling(self) -> bool:
+        """More is held than an idle or healthy process holds."""
+        return self.used_bytes * _FILLING >= self.limit_bytes
 
     def check(self) -> None:
         """Raises :class:`Overloaded` when not one byte is free: for what is refused before its size is known."""

@@ -206,7 +206,7 @@ class GrpcDoor:
         metadata = _metadata(context)
         identity = self._keys.identify(metadata.get("authorization"), Scope.INGEST)
         self._admission.check()
-        self._ingest.check()
+        self._ingest.check(self._admission)
         return identity, _traceparent(metadata)
 
     async def _read_events(self, lease: Lease, context: Context) -> bytes:

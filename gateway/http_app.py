@@ -201,7 +201,7 @@ class HttpDoor:
 
     def _ingest_call(self, headers: Headers, lease: Lease) -> Call:
         identity = self._keys.identify(headers.get("authorization"), KeyScope.INGEST)
-        self._ingest.check()
+        self._ingest.check(self._admission)
         traceparent = well_formed_traceparent(headers.get("traceparent"))
         return Call(identity, DOOR, lease, self._settings.deadline_seconds, traceparent)
 

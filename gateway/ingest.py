@@ -24,7 +24,7 @@ from contracts.identity import Identity
 from contracts.spec_json import event_from_json, message_from_json
 from contracts.validation import Limits, batch_problems, event_problems, identifiers, type_name
 from contracts.wire import SlicedBatch, TooManyEvents, WireError, parse_events, slice_batch, slice_single
-from gateway.admission import Lease
+from gateway.admission import Admission, Lease
 from gateway.metrics import GatewayMetrics
 from gateway.publisher import Delivery, Headers, Publisher
 
@@ -111,9 +111,13 @@ class Ingest:
         self._metrics = metrics
         self._clock_ns = clock_ns
 
-    def check(self) -> None:
-        """Before a request is read: raises Unavailable while Kafka falls behind."""
-        self._publisher.check()
+    def check(self, admission: Admission) -> None:
+        """Before a request is read: raises Unavailable while Kafka falls behind.
+
+        Not while little is held: then some partition is away, and calls for the others go on.
+        """
+        if admission.filling:
+            self._publisher.check()
 
     async def event_from_wire(self, call: Call, body: bytes) -> Accepted:
         """One ``IngestEventRequest``."""

@@ -1,0 +1,61 @@
+"""A process that leaves refuses new calls until it is quiet, and ends the waits of those under way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from contracts.errors import Unavailable
+from gateway import draining as module
+from gateway.draining import Draining
+
+
+async def test_it_refuses_until_it_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.05)
+    draining = Draining()
+    draining.check()
+    quiet = asyncio.create_task(draining.refuse_until_quiet(60))
+    for _ in range(10):
+        await asyncio.sleep(0.01)
+        with pytest.raises(Unavailable, match="safe"):
+            draining.check()
+        assert not quiet.done()
+    await asyncio.wait_for(quiet, 5)
+    with pytest.raises(Unavailable):
+        draining.check()
+
+
+async def test_it_does_not_wait_for_quiet_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 60)
+    await asyncio.wait_for(Draining().refuse_until_quiet(0.01), 5)
+
+
+async def test_waits_end_when_it_gives_up_those_that_come_later_too() -> None:
+    draining = Draining()
+
+    async def wait() -> None:
+        async with draining.timeout(60):
+            await asyncio.Event().wait()
+
+    waits = [asyncio.create_task(wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    async with draining.timeout(60):
+        pass  # over already
+    draining.give_up()
+    results = await asyncio.wait_for(asyncio.gather(*waits, wait(), return_exceptions=True), 5)
+    assert [type(result) for result in results] == [TimeoutError] * 4
+
+
+async def test_readers_are_cut_unless_they_are_done() -> None:
+    draining = Draining()
+    cut: list[str] = []
+    done, waiting, late = (lambda name=name: cut.append(name) for name in ("done", "waiting", "late"))
+    draining.add_reader(done)
+    draining.add_reader(waiting)
+    draining.remove_reader(done)
+    draining.give_up()
+    assert cut == ["waiting"]
+    draining.add_reader(late)
+    await asyncio.sleep(0)
+    assert cut == ["waiting", "late"]
