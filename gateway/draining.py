@@ -27,7 +27,7 @@ class Draining:
         self.gave_up = False
         self._last_call = 0.0
         self._waits: weakref.WeakSet[asyncio.Timeout] = weakref.WeakSet()
-        self._readers: set[Callable[[], None]] = set()
+        self._callbacks: list[Callable[[], None]] = []
 
     def check(self) -> None:
         """A call came. Raises :class:`Unavailable` when the process takes no more."""
@@ -41,14 +41,9 @@ class Draining:
         self._waits.add(timeout)
         return timeout
 
-    def add_reader(self, cut: Callable[[], None]) -> None:
-        """`cut` is called by :meth:`give_up`, unless :meth:`remove_reader` was before: for waits that cannot be cancelled."""
-        self._readers.add(cut)
-        if self.gave_up:
-            asyncio.get_running_loop().call_soon(cut)
-
-    def remove_reader(self, cut: Callable[[], None]) -> None:
-        self._readers.discard(cut)
+    def on_give_up(self, callback: Callable[[], None]) -> None:
+        """`callback` is called by :meth:`give_up`: for waits that a timeout must not cancel."""
+        self._callbacks.append(callback)
 
     async def refuse_until_quiet(self, seconds: float) -> None:
         """Refuse new calls from now on; returns when none has come for a moment, or after `seconds`."""
@@ -66,5 +61,5 @@ class Draining:
         for timeout in list(self._waits):
             with contextlib.suppress(RuntimeError):  # over already
                 timeout.reschedule(loop.time())
-        for cut in list(self._readers):
-            cut()
+        for callback in self._callbacks:
+            callback()

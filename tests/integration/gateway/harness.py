@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent import futures
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from chaukas.spec.client.v1.client_pb2_grpc import ChaukasClientServiceStub
 from chaukas.spec.common.v1 import events_pb2 as pb
 from chaukas.spec.server.v1 import server_pb2
 from chaukas.spec.server.v1.server_pb2_grpc import ChaukasServerServiceStub
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -205,9 +206,14 @@ class RawTopic:
         self._consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "reader"})
         topic = kafka.topics.raw
         partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        ends = [
-            self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1] for number in partitions
-        ]
+
+        def end(number: int) -> tuple[int] | None:
+            try:
+                return (self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1],)
+            except KafkaException:  # a topic made a moment ago has no leader yet
+                return None
+
+        ends = [wait_for("the end of a partition", partial(end, number), seconds=20)[0] for number in partitions]
         self._consumer.assign(
             [TopicPartition(topic, number, end) for number, end in zip(partitions, ends, strict=True)]
         )

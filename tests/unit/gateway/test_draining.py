@@ -47,15 +47,10 @@ async def test_waits_end_when_it_gives_up_those_that_come_later_too() -> None:
     assert [type(result) for result in results] == [TimeoutError] * 4
 
 
-async def test_readers_are_cut_unless_they_are_done() -> None:
+async def test_others_are_told_when_it_gives_up() -> None:
     draining = Draining()
-    cut: list[str] = []
-    done, waiting, late = (lambda name=name: cut.append(name) for name in ("done", "waiting", "late"))
-    draining.add_reader(done)
-    draining.add_reader(waiting)
-    draining.remove_reader(done)
+    told: list[str] = []
+    draining.on_give_up(lambda: told.append("one"))
+    draining.on_give_up(lambda: told.append("two"))
     draining.give_up()
-    assert cut == ["waiting"]
-    draining.add_reader(late)
-    await asyncio.sleep(0)
-    assert cut == ["waiting", "late"]
+    assert told == ["one", "two"]
