@@ -55,6 +55,8 @@ class Tally:
     #: Refusals without a retriable code, a hint, or the word that sending again is safe.
     not_hinted: list[str] = field(default_factory=list)
     body_bytes: int = 0
+    #: From the first call to the last answer.
+    seconds: float = 0.0
 
     def refuse(self, code: str, *, hinted: bool, text: str) -> None:
         self.refused[code] = self.refused.get(code, 0) + 1
@@ -81,6 +83,7 @@ class Load:
         callers = [self._over_http(number, start) for number in range(plan.callers)]
         callers += [self._over_grpc(channels[number % len(channels)], number, start) for number in range(plan.callers)]
         await asyncio.gather(*callers)
+        self._tally.seconds = time.monotonic() - start
         for channel in channels:
             await channel.close()
         return self._tally

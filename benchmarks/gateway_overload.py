@@ -113,15 +113,15 @@ def run() -> Iterator[Result]:
 def _measure(pid: int, ports: tuple[int, int], key: str, kafka: KafkaSettings) -> Iterator[Result]:
     idle = psutil.Process(pid).memory_info().rss
     plan = Plan(*ports, key, TENANT, NORMAL_SECONDS, NORMAL_CALLERS, 0, EVENTS, seed=1)
-    normal, seconds = _load(plan)
-    rate = len(normal["accepted"]) / seconds
+    normal = _load(plan)
+    rate = len(normal["accepted"]) / normal["seconds"]
     sampler = Sampler(pid, f"http://127.0.0.1:{ports[1]}")
     sampler.start()
     plan = Plan(*ports, key, TENANT, OVERLOAD_SECONDS, OVERLOAD_CALLERS, FACTOR * rate, EVENTS, seed=2)
-    overload, overload_seconds = _load(plan)
+    overload = _load(plan)
     samples = sampler.stop()
-    overload_rate = len(overload["accepted"]) / overload_seconds
-    offered_rate = overload["offered"] / overload_seconds
+    overload_rate = len(overload["accepted"]) / overload["seconds"]
+    offered_rate = overload["offered"] / OVERLOAD_SECONDS
     missing, unasked = _compare(kafka, normal["accepted"] + overload["accepted"])
     _print_curve(samples, idle)
     if overload["not_hinted"]:
@@ -172,14 +172,14 @@ def _start(kafka: KafkaSettings, directory: Path, grpc_port: int, http_port: int
     return process
 
 
-def _load(plan: Plan) -> tuple[dict[str, Any], float]:
-    """What its callers saw, and how long they took."""
+def _load(plan: Plan) -> dict[str, Any]:
+    """What its callers saw: a Tally."""
     command = [sys.executable, "-m", "benchmarks.gateway_load"]
-    started = time.monotonic()
     done = subprocess.run(
         command, input=json.dumps(asdict(plan)).encode(), stdout=subprocess.PIPE, check=True, timeout=120
     )
-    return json.loads(done.stdout), time.monotonic() - started
+    tally: dict[str, Any] = json.loads(done.stdout)
+    return tally
 
 
 def _compare(kafka: KafkaSettings, accepted: list[str]) -> tuple[int, int]:
