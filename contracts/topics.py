@@ -19,6 +19,8 @@ MAX_EVENT_BYTES = 1 * MIB
 RAW_MAX_BYTES = 2 * MIB
 ENRICHED_MAX_BYTES = 3 * MIB
 DEAD_LETTER_MAX_BYTES = 4 * MIB
+#: An operator's word is a few bytes.
+CONTROL_MAX_BYTES = MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,12 @@ class TopicSpec:
 
     name: str
     max_message_bytes: int
+    #: None: as many as ``KAFKA_TOPIC_PARTITIONS`` says.
+    partitions: int | None = None
+    #: Kept for ever, the latest record of each key (``cleanup.policy=compact``).
+    compacted: bool = False
+    #: A process runs without it, too: a cluster of an earlier version does not have it yet.
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +68,18 @@ class Topics:
         """``chaukas.gateway.v1.DeadLetter``; the original record's key."""
         return f"{self.prefix}dead_letters"
 
+    @property
+    def control(self) -> str:
+        """What operators tell the processes (:mod:`contracts.control`); one partition, compacted."""
+        return f"{self.prefix}control"
+
     def specs(self) -> tuple[TopicSpec, ...]:
-        """All topics, in the order of an event's way."""
+        """All topics, in the order of an event's way; the operators' last."""
         return (
             TopicSpec(self.raw, RAW_MAX_BYTES),
             TopicSpec(self.enriched, ENRICHED_MAX_BYTES),
             TopicSpec(self.handoffs, RAW_MAX_BYTES),
             TopicSpec(self.mcp_calls, RAW_MAX_BYTES),
             TopicSpec(self.dead_letters, DEAD_LETTER_MAX_BYTES),
+            TopicSpec(self.control, CONTROL_MAX_BYTES, partitions=1, compacted=True, optional=True),
         )

@@ -77,6 +77,7 @@ def main() -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     processors = build(settings, kafka)
+    loop.run_until_complete(processors.agent.ask_accepted())
     port = settings.http_port + settings.instance if settings.http_port else 0
     try:
         page = StatusPage(processors, settings.http_host, port, loop=loop)

@@ -73,6 +73,7 @@ class EnrichAgent:
         read: Reader,
         metrics: Metrics,
         accepted_until_ms: int = 0,
+        ask_accepted: Callable[[], int] | None = None,
     ) -> None:
         self._topics = topics
         self._window = window
@@ -81,6 +82,8 @@ class EnrichAgent:
         self._metrics = metrics
         #: Dead letters of records with an earlier Kafka time do not count as a flood, Unix milliseconds.
         self._accepted_until_ms = accepted_until_ms
+        #: What holds by now (blocking), asked when a flood is about to stop the worker.
+        self._ask_accepted = ask_accepted
         self._partitions: dict[int, Partition] = {}
         self._readers = ThreadPoolExecutor(REBUILDS_AT_ONCE, thread_name_prefix="rebuild")
 
@@ -94,9 +97,19 @@ class EnrichAgent:
                 batch.done_after(outbox)
                 batch.pending.add_done_callback(_Freshness(self._metrics, batch.records[-1].timestamp()[1]))
             except FloodOfDeadLetters as flood:
-                batch.failed(StopWorker(str(flood)))
+                # Accepted meanwhile: the batch is delivered again, counted anew.
+                batch.failed(flood if await self.ask_accepted() else StopWorker(str(flood)))
             except Exception as error:  # noqa: BLE001 - whatever it is, the batch is not acknowledged
                 batch.failed(error)
+
+    async def ask_accepted(self) -> bool:
+        """Learn until when dead letters are accepted; whether that is later than was known."""
+        if self._ask_accepted is None:
+            return False
+        until_ms = await asyncio.to_thread(self._ask_accepted)
+        later = until_ms > self._accepted_until_ms
+        self._accepted_until_ms = max(until_ms, self._accepted_until_ms)
+        return later
 
     async def _partition(self, batch: Batch) -> Partition:
         known = self._partitions.get(batch.tp.partition)
@@ -121,7 +134,15 @@ class EnrichAgent:
         self._partitions.pop(tp.partition, None)
         started = time.monotonic()
         state, flood = await asyncio.get_running_loop().run_in_executor(
-            self._readers, rebuild, self._read, tp.topic, tp.partition, offset, self._window, working
+            self._readers,
+            rebuild,
+            self._read,
+            tp.topic,
+            tp.partition,
+            offset,
+            self._window,
+            working,
+            self._accepted_until_ms,
         )
         working()  # still ours?
         taken = time.monotonic() - started

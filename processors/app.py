@@ -8,12 +8,14 @@ from typing import Any, cast
 import faust
 from prometheus_client import CollectorRegistry
 
+from contracts.dead_letters import Stage
 from contracts.topics import DEAD_LETTER_MAX_BYTES
 from processors.agents import EnrichAgent
 from processors.metrics import Metrics, TransportCollector
 from processors.rebuild import kafka_reader
 from processors.transport import BatchApp, BatchSchema, Options
 from processors.window import Window
+from runtime.control import accepted_until
 from runtime.health import Readiness
 from runtime.kafka import producer_config
 from runtime.logs import get_logger
@@ -66,6 +68,7 @@ def build(settings: ProcessorsSettings, kafka: KafkaSettings) -> Processors:
         read=kafka_reader(kafka.client_config()),
         metrics=Metrics(registry),
         accepted_until_ms=settings.accepted_until_ms,
+        ask_accepted=accepted_until(kafka, Stage.PROCESSORS, settings.accepted_until_ms),
     )
     app.prepare = agent.prepare
     registry.register(TransportCollector(lambda: app.batch_consumer))

@@ -41,7 +41,8 @@ class Flood:
         if what:
             raise FloodOfDeadLetters(
                 f"{what} of {record.topic}-{record.partition} up to offset {record.offset} cannot be processed "
-                f"({', '.join(self._counts.reasons())}). Nothing of this run is committed. Remove the cause, or accept "
-                "these records as dead letters with PROCESSORS_DEAD_LETTERS_ACCEPTED_UNTIL=<RFC 3339 time after the last "
-                "of them>."
+                f"({', '.join(self._counts.reasons())}). Nothing of this batch is committed. Look at them with "
+                "`chaukas-gateway dlq list --stage processors`. Remove the cause, or accept these records as dead letters: "
+                "`chaukas-gateway dlq accept --stage processors --until now` "
+                "(or PROCESSORS_DEAD_LETTERS_ACCEPTED_UNTIL=<RFC 3339 time after the last of them>)."
             )

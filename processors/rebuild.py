@@ -121,9 +121,13 @@ def rebuild(
     first_offset: int,
     window: Window,
     progress: Callable[[], None],
+    accepted_until_ms: int = 0,
 ) -> tuple[PartitionState, Flood]:
     """The state as it is before the record at `first_offset`. Blocking; calls `progress` about every thousand records, and
-    while nothing comes; what that raises ends it."""
+    while nothing comes; what that raises ends it.
+
+    `accepted_until_ms`: bad records with an earlier Kafka time are no part of a flood, as when they were first read.
+    """
     progress()
     state, flood = PartitionState(window), Flood()
     start = max(0, first_offset - 2 * window.offsets)
@@ -137,7 +141,10 @@ def rebuild(
                 remember(state, record, ids_only=record.offset < ids_only_before)
                 flood.good()
             except BadRecord as bad:
-                flood.bad(bad, record)
+                if record.timestamp_ms < accepted_until_ms:
+                    flood.skip()
+                else:
+                    flood.bad(bad, record)
             if number % 1000 == 999:
                 progress()
     state.next_offset = first_offset

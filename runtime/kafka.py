@@ -75,9 +75,12 @@ def ensure_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> lis
         wanted = [
             NewTopic(
                 spec.name,
-                num_partitions=settings.topic_partitions,
+                num_partitions=spec.partitions or settings.topic_partitions,
                 replication_factor=settings.topic_replication_factor,
-                config={"max.message.bytes": str(spec.max_message_bytes)},
+                config={
+                    "max.message.bytes": str(spec.max_message_bytes),
+                    **({"cleanup.policy": "compact"} if spec.compacted else {}),
+                },
             )
             for spec in missing
         ]
@@ -101,7 +104,7 @@ def ensure_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> lis
 
 
 def check_topics(settings: KafkaSettings, timeout_seconds: float = 10.0) -> None:
-    """Every topic exists and takes the largest legal record. Blocks. Raises Unavailable or TopicMisconfigured."""
+    """Every topic that a process needs exists and takes the largest legal record. Blocks. Raises Unavailable or TopicMisconfigured."""
     client = admin(settings)
     specs: dict[str, TopicSpec] = {spec.name: spec for spec in settings.topics.specs()}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in specs]
@@ -111,6 +114,8 @@ def check_topics(settings: KafkaSettings, timeout_seconds: float = 10.0) -> None
             limit = int(future.result(timeout_seconds + 1)["max.message.bytes"].value)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                if spec.optional:
+                    continue
                 raise TopicMisconfigured(f"topic {spec.name} does not exist; create the topics first") from None
             raise Unavailable(f"Kafka at {settings.bootstrap_servers} does not answer: {error}") from error
         if limit < spec.max_message_bytes:

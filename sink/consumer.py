@@ -55,6 +55,8 @@ PAUSE_AFTER_SECONDS = 1.0
 MAX_POLL_INTERVAL_MS = 300_000
 #: How often lag and connection are looked at, seconds.
 CHECK_SECONDS = 5.0
+#: Longest wait for what the group has committed, when partitions are assigned, seconds.
+TAKE_OVER_SECONDS = 10.0
 
 
 class _Insert:
@@ -103,6 +105,8 @@ class SinkConsumer:
         self._paused = False
         self._committed: dict[Partition, int] = {}
         self._uncommitted: dict[Partition, int] = {}
+        #: What is committed with them: see sink/flood.py.
+        self._notes: dict[Partition, str] = {}
         self._next_check = 0.0
 
     def stop(self) -> None:
@@ -112,6 +116,7 @@ class SinkConsumer:
     def run(self) -> None:
         """Consume until :meth:`stop`. Blocks. Raises KafkaException when the client is beyond recovery."""
         self._readiness.set("kafka", "no partitions assigned yet")
+        self._flood.ask_accepted()
         self._consumer.subscribe(
             subscription(self._topics),
             on_assign=self._on_assign,
@@ -213,7 +218,11 @@ class SinkConsumer:
     def _commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """Commit synchronously; what fails is tried again with the next batch or check."""
         self._uncommitted.update(next_offsets)
-        offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in self._uncommitted.items()]
+        self._notes.update((partition, self._flood.note(partition)) for partition in next_offsets)
+        offsets = [
+            TopicPartition(topic, number, offset, self._notes.get((topic, number), ""))
+            for (topic, number), offset in self._uncommitted.items()
+        ]
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
@@ -240,7 +249,18 @@ class SinkConsumer:
         log.info("partitions assigned", partitions=len(partitions))
         self._paused = False
         self._metrics.paused.set(0)
+        self._take_over(partitions)
         self._readiness.set("kafka")
+
+    def _take_over(self, partitions: Sequence[TopicPartition]) -> None:
+        """Go on counting dead letters where the one before stopped."""
+        try:
+            known = self._consumer.committed(list(partitions), TAKE_OVER_SECONDS)
+        except KafkaException as error:
+            log.warning("what was counted of dead letters is not known; counting begins anew", error=str(error))
+            known = list(partitions)
+        for one in known:
+            self._flood.take_over((one.topic, one.partition), one.metadata if one.offset >= 0 else None)
 
     def _on_revoke(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         """5: called inside consume() and close()."""

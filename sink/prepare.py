@@ -46,6 +46,8 @@ class Prepared:
     records: int
     #: Earliest and latest time of receipt among the events, Unix nanoseconds; None without events.
     received_ns: tuple[int, int] | None = None
+    #: All records of the batch, in its order.
+    sources: Sequence[SourceRecord] = ()
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ def prepare(batch: Batch, topics: Topics) -> Prepared:
         times = pc.min_max(mapped.table.column("received_at").cast(pa.int64()))
         received = (times["min"].as_py(), times["max"].as_py())
     tables += _fact_tables(others)
-    return Prepared(tables, letters, dict(batch.next_offsets), len(batch.records), received)
+    return Prepared(tables, letters, dict(batch.next_offsets), len(batch.records), received, batch.records)
 
 
 def _fact_tables(found: Mapping[str, _Facts]) -> Sequence[TableRows]:

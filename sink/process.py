@@ -21,7 +21,9 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from contracts.dead_letters import Stage
 from contracts.errors import PermanentError
+from runtime.control import accepted_until
 from runtime.health import Readiness
 from runtime.http import embedded, listen, status_app
 from runtime.logs import get_logger
@@ -152,7 +154,8 @@ class SinkProcess:
 
     def _consumer(self, store: Store) -> SinkConsumer:
         settings = self._settings
-        flood = FloodGuard(settings.accepted_until_ms)
+        ask = accepted_until(self._kafka, Stage.SINK, settings.accepted_until_ms)
+        flood = FloodGuard(settings.accepted_until_ms, ask)
         writer = Writer(
             arrow_insert(store.writer, settings.insert_timeout_seconds),
             LetterProducer.connect(self._kafka),

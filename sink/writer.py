@@ -100,12 +100,18 @@ class Writer:
         for table in prepared.tables:
             self._store_table(table, letters, abandon)
         self._metrics.insert_seconds.observe(time.monotonic() - started)
+        if len(letters) > len(prepared.letters):
+            self._flood.check_again(prepared.sources, letters)
         if letters:
             self._send(letters, abandon)
         return letters
 
     def _store_table(self, rows: TableRows, letters: list[DeadLetter], abandon: threading.Event) -> None:
-        """Insert; refused rows are isolated by halving and added to `letters`."""
+        """Insert; refused rows are isolated by halving and added to `letters`.
+
+        A flood within this table ends it here, because isolating row by row is slow; what adds up over tables and batches is
+        seen by the guard.
+        """
         todo = [rows]
         attempt = 0
         flood = Flood()
@@ -126,7 +132,10 @@ class Writer:
                     letters.append(letter(part.sources[0], refused))
                     self._flood.count(flood, part.sources[0], refused.reason.value)
                     if what := flood.problem():
-                        raise FloodOfDeadLetters(what, f"table {part.name}", flood.reasons()) from None
+                        if not self._flood.ask_accepted():
+                            where = f"table {part.name}"
+                            raise FloodOfDeadLetters(what, where, flood.reasons(), str(refused)) from None
+                        flood = Flood()  # accepted meanwhile
                     log.warning("row refused", table=part.name, error=describe(error))
                 else:
                     attempt += 1

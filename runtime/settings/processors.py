@@ -62,7 +62,7 @@ class ProcessorsSettings(ProcessSettings):
     )
     dead_letters_accepted_until: AwareDatetime | None = Field(
         None,
-        description="RFC 3339. After a flood of dead letters stopped the worker: letters of records with an earlier Kafka time are accepted and no longer count as a flood.",
+        description="RFC 3339. After a flood of dead letters stopped the worker: letters of records with an earlier Kafka time are accepted and no longer count as a flood. `chaukas-gateway dlq accept` says the same to running processes; the later time holds.",
     )
 
     @property

@@ -70,7 +70,7 @@ class SinkSettings(ProcessSettings):
     )
     dead_letters_accepted_until: AwareDatetime | None = Field(
         None,
-        description="RFC 3339. After a flood of dead letters stopped the sink: letters of records with an earlier Kafka time are accepted and no longer count as a flood.",
+        description="RFC 3339. After a flood of dead letters stopped the sink: letters of records with an earlier Kafka time are accepted and no longer count as a flood. `chaukas-gateway dlq accept` says the same to running processes; the later time holds.",
     )
     query_timeout_seconds: float = Field(30.0, gt=0, le=600, description="Longest time of one query, seconds.")
     query_clients: int = Field(4, ge=1, le=64, description="Queries that run at once; the others wait in order.")

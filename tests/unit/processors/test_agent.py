@@ -232,6 +232,27 @@ async def test_accepted_letters_are_no_flood() -> None:
     assert len(rig.sent) == 150
 
 
+async def test_letters_accepted_while_the_worker_runs_stop_nothing() -> None:
+    rig = Rig([RawRecord("raw", 0, offset, b"k", b"\xff", [], 5) for offset in range(150)])
+    rig.agent._ask_accepted = lambda: 6
+    batch = rig.batch(0, 150)
+    await rig.run(batch)
+    assert [isinstance(error, StopWorker) for _, error in rig.failed] == [False], "to be delivered again"
+    rig.sent.clear()
+    await rig.run(batch)
+    assert batch.finished
+    assert len(rig.sent) == 150
+
+
+async def test_what_was_accepted_before_a_restart_is_no_part_of_a_later_flood() -> None:
+    log = [RawRecord("raw", 0, offset, b"k", b"\xff", [], 5 if offset < 150 else 7) for offset in range(160)]
+    rig = Rig(log, window=200)
+    rig.agent._accepted_until_ms = 6
+    batch = rig.batch(150, 160)
+    await rig.run(batch)
+    assert batch.finished
+
+
 async def test_a_partition_that_leaves_while_its_window_is_rebuilt_emits_nothing() -> None:
     rig = Rig(calls(4))
     batch = rig.batch(4, 8)

@@ -48,7 +48,8 @@ class FakeMessage:
 class FakeConsumer:
     def __init__(self) -> None:
         self.polls: list[list[FakeMessage]] = []
-        self.committed: list[dict[tuple[str, int], int]] = []
+        self.commits: list[dict[tuple[str, int], int]] = []
+        self.group: dict[tuple[str, int], tuple[int, str]] = {}
         self.refusals: list[KafkaException] = []
         self._paused = False
         self.consumed = 0
@@ -65,7 +66,14 @@ class FakeConsumer:
         assert not asynchronous
         if self.refusals:
             raise self.refusals.pop(0)
-        self.committed.append({(one.topic, one.partition): one.offset for one in offsets})
+        self.commits.append({(one.topic, one.partition): one.offset for one in offsets})
+        self.group |= {(one.topic, one.partition): (one.offset, one.metadata or "") for one in offsets}
+
+    def committed(self, partitions: list[TopicPartition], _seconds: float) -> list[TopicPartition]:
+        return [
+            TopicPartition(one.topic, one.partition, *self.group.get((one.topic, one.partition), (-1001, "")))
+            for one in partitions
+        ]
 
     def is_paused(self) -> bool:
         return self._paused
@@ -161,10 +169,10 @@ def test_a_batch_waits_for_its_age_and_is_committed_after_its_insert(loop: Loop)
     loop.loop.turn()
     wait_for("the insert to begin", lambda: loop.writer.begun)
     loop.loop.turn()
-    assert loop.consumer.committed == [], "nothing is committed before the insert returned"
+    assert loop.consumer.commits == [], "nothing is committed before the insert returned"
     loop.stored()
     loop.loop.turn()
-    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 1}]
+    assert loop.consumer.commits == [{(TOPICS.enriched, 0): 1}]
     assert loop.metrics.freshness_seconds._sum.get() == 3.0
 
 
@@ -194,7 +202,7 @@ def test_while_an_insert_runs_the_next_batch_is_mapped_and_then_fetching_pauses(
     loop.loop.turn()
     assert not loop.consumer.is_paused()
     wait_for("the second insert", lambda: len(loop.writer.begun) == 2)
-    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}]
+    assert loop.consumer.commits == [{(TOPICS.enriched, 0): 2}]
     loop.stored()
     loop.loop.turn()
     loop.loop.turn()
@@ -226,7 +234,30 @@ def test_a_flood_of_letters_ends_the_loop_before_anything_of_the_batch_is_stored
     with pytest.raises(FloodOfDeadLetters, match=r"100 records in a row of test\.events\.enriched-0 up to offset 100"):
         loop.loop.turn()
     assert loop.writer.begun == []
-    assert loop.consumer.committed == []
+    assert loop.consumer.commits == []
+
+
+def test_what_was_counted_of_dead_letters_outlives_the_process(loop: Loop) -> None:
+    """One bad record after the other, and a restart after each batch: the hundredth stops it, and stops it again."""
+    good = enriched_record(event(event_id="0"), offset=0)
+    group: dict[tuple[str, int], tuple[int, str]] = {}
+    for offset in range(RUN + 2):
+        again = Loop()
+        again.consumer.group = group
+        again.loop._policy = BatchPolicy(max_rows=1, max_bytes=1 << 20, max_age_seconds=10.0)
+        again.loop._on_assign(again.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
+        reached = min(offset, RUN - 1)
+        again.consumer.polls.append([FakeMessage(good._replace(offset=reached, headers=()))])
+        if offset < RUN - 1:
+            again.loop.turn()
+            again.stored()
+            again.loop.turn()
+            assert again.consumer.commits == [{(TOPICS.enriched, 0): offset + 1}]
+        else:
+            with pytest.raises(FloodOfDeadLetters, match="100 records in a row"):
+                again.loop.turn()
+            assert again.consumer.commits == []
+        group = again.consumer.group
 
 
 def test_letters_of_a_partition_that_was_given_away_are_counted_anew(loop: Loop) -> None:
@@ -251,7 +282,7 @@ def test_on_revoke_the_running_insert_is_committed_and_the_open_batch_forgotten(
     loop.loop.turn()
     loop.stored()
     loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
-    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}]
+    assert loop.consumer.commits == [{(TOPICS.enriched, 0): 2}]
     loop.now = 100.0
     loop.loop.turn()
     assert loop.loop._insert is None, "offset 2 belongs to somebody else now"
@@ -267,7 +298,7 @@ def test_a_revoke_waits_for_an_insert_that_is_about_to_end(loop: Loop) -> None:
     ending.start()
     loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
     ending.join()
-    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}]
+    assert loop.consumer.commits == [{(TOPICS.enriched, 0): 2}]
 
 
 def test_on_revoke_an_insert_that_does_not_end_is_given_up_without_a_commit(loop: Loop) -> None:
@@ -278,7 +309,7 @@ def test_on_revoke_an_insert_that_does_not_end_is_given_up_without_a_commit(loop
     assert running is not None
     wait_for("the insert to give up", running.future.done)
     loop.loop.turn()
-    assert loop.consumer.committed == []
+    assert loop.consumer.commits == []
 
 
 def test_partitions_that_are_lost_are_not_committed_even_when_the_insert_ends(loop: Loop) -> None:
@@ -291,7 +322,7 @@ def test_partitions_that_are_lost_are_not_committed_even_when_the_insert_ends(lo
     wait_for("the insert", running.future.done)
     loop.loop._on_lost(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
     loop.loop.turn()
-    assert loop.consumer.committed == []
+    assert loop.consumer.commits == []
 
 
 def test_a_revoke_of_one_partition_keeps_the_others_records(loop: Loop) -> None:
@@ -310,11 +341,11 @@ def test_a_commit_that_fails_is_made_up_for(loop: Loop) -> None:
     loop.loop.turn()
     loop.stored()
     loop.loop.turn()
-    assert loop.consumer.committed == []
+    assert loop.consumer.commits == []
     assert loop.metrics.commit_failures._value.get() == 1
     for loop.now in (100.0, 200.0):
         loop.loop.turn()
-    assert loop.consumer.committed == [{(TOPICS.enriched, 0): 2}], "once"
+    assert loop.consumer.commits == [{(TOPICS.enriched, 0): 2}], "once"
 
 
 def test_a_commit_that_failed_is_forgotten_with_its_partition(loop: Loop) -> None:
@@ -328,7 +359,7 @@ def test_a_commit_that_failed_is_forgotten_with_its_partition(loop: Loop) -> Non
     loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
     loop.now = 100.0
     loop.loop.turn()
-    assert loop.consumer.committed == [{(TOPICS.enriched, 1): 8}]
+    assert loop.consumer.commits == [{(TOPICS.enriched, 1): 8}]
 
 
 def test_a_failure_the_writer_does_not_know_ends_the_loop(loop: Loop) -> None:
@@ -338,7 +369,7 @@ def test_a_failure_the_writer_does_not_know_ends_the_loop(loop: Loop) -> None:
     loop.stored()
     with pytest.raises(RuntimeError, match="a bug"):
         loop.loop.turn()
-    assert loop.consumer.committed == []
+    assert loop.consumer.commits == []
 
 
 def test_errors_of_the_client_end_the_loop_only_when_they_are_fatal(loop: Loop) -> None:

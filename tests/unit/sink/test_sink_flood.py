@@ -84,3 +84,51 @@ def test_a_partition_that_is_given_away_is_forgotten() -> None:
     guard.check(batch, letters(batch))
     guard.forget([("enriched", 0)])
     guard.check(batch, letters(batch))
+
+
+def test_refused_rows_of_several_batches_add_up() -> None:
+    """Each batch is mapped without a letter; the store refuses its rows, ten at a time."""
+    guard = FloodGuard()
+    for number in range(RUN // 10 - 1):
+        batch = records([None] * 10, number * 10)
+        guard.check(batch, [])
+        guard.check_again(batch, letters(batch))
+    batch = records([None] * 10, RUN - 10)
+    guard.check(batch, [])
+    with pytest.raises(FloodOfDeadLetters, match="100 records in a row"):
+        guard.check_again(batch, letters(batch))
+
+
+def test_counting_again_counts_nothing_twice() -> None:
+    guard = FloodGuard()
+    batch = records([None] * (RUN - 1))
+    guard.check(batch, letters(batch[:5]))
+    for _ in range(3):
+        guard.check_again(batch, letters(batch))
+
+
+def test_what_was_accepted_meanwhile_stops_nothing() -> None:
+    asked: list[int] = []
+
+    def ask() -> int:
+        asked.append(1)
+        return AT_MS + 1
+
+    guard = FloodGuard(ask_accepted=ask)
+    batch = records([None] * 3 * RUN)
+    guard.check(batch, letters(batch))
+    assert asked == [1]
+    later = [record._replace(timestamp_ms=AT_MS + 1) for record in records([None] * RUN, 3 * RUN)]
+    with pytest.raises(FloodOfDeadLetters, match="dlq accept --stage sink"):
+        guard.check(later, letters(later))
+
+
+def test_a_successor_goes_on_counting() -> None:
+    first, second = FloodGuard(), FloodGuard()
+    batch = records(["a", "b", None] * 33)
+    first.check(batch, letters(batch))
+    note = first.note(("enriched", 0))
+    second.take_over(("enriched", 0), note)
+    more = records([None], RUN - 1)
+    with pytest.raises(FloodOfDeadLetters, match="100 records in a row"):
+        second.check(more, letters(more))
