@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import client, keys, store
+from cli import client, dlq, keys, store
 from cli.stack import commands as stack
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 stack.register(app)
 keys.register(app)
 client.register(app)
+dlq.register(app)
 store.register(app)
 
 

@@ -28,6 +28,8 @@ SCHEMA = "schema"
 TRACEPARENT = "traceparent"
 #: Serialized ``chaukas.gateway.v1.Enrichment``, on enriched records only.
 ENRICHMENT = "enrichment"
+#: On records that `dlq replay` sent again: the id of the dead letter they were. Such a record is no copy of the one before.
+REPLAY_OF = "replay_of"
 #: On dead letters only: the stage that gave up, and the reason code.
 STAGE = "stage"
 REASON = "reason"

@@ -171,9 +171,9 @@ class EnrichAgent:
                     raise output
                 emit.check_size(output.enriched, source)
             except BadRecord as bad:
+                self._count_towards_flood(partition.flood, bad, source)
                 emit.emit_dead_letter(outbox, self._topics, source, bad)
                 counts.dead_letter(bad, source)
-                self._count_towards_flood(partition.flood, bad, source)
             else:
                 partition.flood.good()
                 emit.emit(outbox, self._topics, source, output)

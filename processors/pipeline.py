@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from contracts import headers as h
 from contracts.dead_letters import Reason
 from contracts.v1 import facts_pb2
 from processors import intake
@@ -102,6 +103,12 @@ def remember(state: PartitionState, record: RawRecord, *, ids_only: bool) -> Non
         raise _step_failed(error) from error
 
 
+def _is_replay(record: RawRecord) -> bool:
+    """Whether an operator sent it again after it was a dead letter: it is then no copy of the one that nobody stored, nor of a
+    re-send that was marked as a copy of that one. Should it have been stored after all, it becomes the same row again."""
+    return any(name == h.REPLAY_OF for name, _ in record.headers)
+
+
 class _Derived(NamedTuple):
     """What the steps with a state say about an event."""
 
@@ -116,7 +123,7 @@ def _derive(state: PartitionState, event: Incoming) -> _Derived:
     """Levels 1 and 2."""
     try:
         marked = mark(state.ids, event)
-        if marked is not None:
+        if marked is not None and not _is_replay(event.record):
             return _Derived(event, marked, None, [], [])
         return _level_2(state, event)
     except Exception as error:

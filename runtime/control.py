@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -30,8 +30,12 @@ def read_accepted_until(settings: KafkaSettings, stage: Stage, timeout_seconds: 
 
     Blocks up to the timeout. A topic that does not exist says nothing. Raises Unavailable.
     """
+    return _latest(settings, stage, _read(settings, timeout_seconds) or [])
+
+
+def _latest(settings: KafkaSettings, stage: Stage, records: Iterable[tuple[bytes | None, bytes | None]]) -> int:
     wanted, latest = control.accepted_until_key(stage), 0
-    for key, value in _read(settings, timeout_seconds):
+    for key, value in records:
         if key == wanted:
             try:
                 latest = max(latest, control.parse_time(value))
@@ -61,10 +65,13 @@ def accept_until(settings: KafkaSettings, stage: Stage, until_ms: int, timeout_s
 
     Blocks up to twice the timeout. Raises Unavailable, also when the topic does not exist.
     """
-    before = read_accepted_until(settings, stage, timeout_seconds)
+    topic = settings.topics.control
+    records = _read(settings, timeout_seconds)
+    if records is None:
+        raise Unavailable(f"there is no topic {topic} yet; create it with `chaukas-gateway topics ensure`")
+    before = _latest(settings, stage, records)
     if before >= until_ms:
         return before
-    topic = settings.topics.control
     failures: list[str] = []
 
     def report(error: KafkaError | None, _message: Message) -> None:
@@ -89,7 +96,8 @@ def accept_until(settings: KafkaSettings, stage: Stage, until_ms: int, timeout_s
     return until_ms
 
 
-def _read(settings: KafkaSettings, timeout_seconds: float) -> list[tuple[bytes | None, bytes | None]]:
+def _read(settings: KafkaSettings, timeout_seconds: float) -> list[tuple[bytes | None, bytes | None]] | None:
+    """Keys and values of all records; None without the topic."""
     deadline = time.monotonic() + timeout_seconds
     topic = settings.topics.control
     consumer = Consumer(
@@ -108,7 +116,7 @@ def _read(settings: KafkaSettings, timeout_seconds: float) -> list[tuple[bytes |
         known = consumer.list_topics(topic, timeout=timeout_seconds).topics[topic]
         if known.error is not None:
             if known.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                return []
+                return None
             raise KafkaException(known.error)
         ends = {number: _end(consumer, topic, number, deadline) for number in known.partitions}
         left = {number for number, (low, high) in ends.items() if high > low}

@@ -2,6 +2,7 @@
 
 - ``raise-once``, ``raise-always``: after a batch's records were produced; the batch is not declared done.
 - ``never-done``: the batch is neither finished nor failed.
+- ``step-fails``: a step fails on every record, as a defect of ours would; the product dead-letters them.
 - ``burn``: the event loop computes for ``FAULT_SECONDS`` before it goes on.
 
 Everything else is ``python -m processors`` itself.
@@ -14,6 +15,7 @@ import time
 from typing import Any
 
 from processors import __main__ as product
+from processors import pipeline
 from processors.agents import EnrichAgent
 from processors.transport import Batch
 
@@ -25,6 +27,13 @@ class Fault(Exception):
 
 
 def misbehave(fault: str, seconds: float) -> None:
+    if fault == "step-fails":
+
+        def broken(*_: Any) -> None:
+            raise Fault
+
+        pipeline.pair = broken  # type: ignore[assignment,attr-defined]
+        return
     process, done_after = EnrichAgent._process, Batch.done_after
     seen = 0
 
