@@ -40,6 +40,7 @@ from sink.flood import FloodGuard
 from sink.intake import consumer_config, source_records, subscription
 from sink.metrics import SinkMetrics
 from sink.prepare import Prepared, prepare
+from sink.watchdog import Pulse
 from sink.writer import Abandoned, Writer
 
 log = get_logger(__name__)
@@ -82,6 +83,7 @@ class SinkConsumer:
         *,
         revoke_seconds: float,
         flood: FloodGuard | None = None,
+        pulse: Pulse | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -97,6 +99,7 @@ class SinkConsumer:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="sink-insert")
         self._stopping = threading.Event()
         self._flood = flood or FloodGuard()
+        self._pulse = pulse or Pulse()
         self._batch = Batch()
         #: A full batch with what it leads to, waiting for the running insert.
         self._mapped: tuple[Batch, Prepared] | None = None
@@ -135,6 +138,7 @@ class SinkConsumer:
 
     def turn(self) -> None:
         """One turn of the loop; the numbers are those of the module's docstring."""
+        self._pulse.turns += 1
         full = self._policy.is_full(self._batch)
         waiting = self._poll_or_wait(full)  # 1, 4
         self._finish_insert()  # 2
@@ -166,6 +170,9 @@ class SinkConsumer:
             for message in messages:
                 if (error := message.error()) is not None:
                     self._on_error(error)
+        if good:
+            self._pulse.polled += len(good)
+            self._pulse.positions |= self._batch.next_offsets
         return 0.0
 
     def _wait_for_insert(self, seconds: float) -> bool:
@@ -189,6 +196,7 @@ class SinkConsumer:
         self._flood.check(batch.records, prepared.letters)
         abandon = threading.Event()
         self._metrics.batch_records.observe(prepared.records)
+        self._pulse.busy = True
         self._insert = _Insert(prepared, abandon, self._threads.submit(self._writer.store, prepared, abandon))
         self._resume()
 
@@ -198,6 +206,7 @@ class SinkConsumer:
         if insert is None or not insert.future.done():
             return
         self._insert = None
+        self._pulse.busy = False
         try:
             insert.future.result()
         except Abandoned:
@@ -228,9 +237,11 @@ class SinkConsumer:
         except KafkaException as error:
             self._metrics.commit_failures.inc()
             log.warning("commit failed; rows stay once when they are read again", error=str(error))
+            self._pulse.uncommitted = True
             return
         self._committed.update(self._uncommitted)
         self._uncommitted.clear()
+        self._pulse.uncommitted = False
 
     def _pause(self) -> None:
         if not self._paused:
@@ -260,7 +271,9 @@ class SinkConsumer:
             log.warning("what was counted of dead letters is not known; counting begins anew", error=str(error))
             known = list(partitions)
         for one in known:
-            self._flood.take_over((one.topic, one.partition), one.metadata if one.offset >= 0 else None)
+            begun = one.offset >= 0
+            self._flood.take_over((one.topic, one.partition), one.metadata if begun else None)
+            self._pulse.positions[one.topic, one.partition] = one.offset if begun else None
 
     def _on_revoke(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         """5: called inside consume() and close()."""
@@ -286,8 +299,10 @@ class SinkConsumer:
             self._insert.abandon.set()
         for key in gone:
             self._uncommitted.pop(key, None)
+            self._pulse.positions.pop(key, None)
             if self._committed.pop(key, None) is not None:
                 self._metrics.consumer_lag.remove(key[0], str(key[1]))
+        self._pulse.uncommitted = bool(self._uncommitted)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
@@ -332,6 +347,7 @@ def build(
     *,
     revoke_seconds: float,
     flood: FloodGuard | None = None,
+    pulse: Pulse | None = None,
     instance: str = "",
 ) -> SinkConsumer:
     """A SinkConsumer on a real Kafka client; `instance` as in :func:`consumer_config`.
@@ -357,5 +373,6 @@ def build(
         readiness,
         revoke_seconds=min(revoke_seconds, poll_seconds / 2),
         flood=flood,
+        pulse=pulse,
     )
     return loop

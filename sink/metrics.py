@@ -12,6 +12,7 @@
 | sink_consumer_lag_records{topic,partition} | gauge, records | grows: more comes in than is stored; the figure to scale by |
 | sink_commit_failures_total | counter, commits | a rebalance or an unreachable broker; the batch will be read again, rows stay once |
 | sink_paused | gauge, 0 or 1 | 1: an insert takes long, fetching waits |
+| sink_stalled_seconds | gauge, seconds | the writer shows no progress although it has work; beyond SINK_STALL_SECONDS the process ends with status 75 |
 | sink_unsettled_copies | gauge, copies | copies of an id that are visible twice until the settling pass is through |
 | sink_settled_total{as_} | counter, copies | copies further apart than the window, settled as re-send or conflict |
 | sink_settle_seconds | histogram | a settling pass; near SINK_SETTLE_SECONDS: the promise is at risk |
@@ -48,6 +49,9 @@ class SinkMetrics:
         )
         self.commit_failures = Counter("sink_commit_failures", "Failed offset commits", registry=registry)
         self.paused = Gauge("sink_paused", "1 while fetching waits for an insert", registry=registry)
+        self.stalled_seconds = Gauge(
+            "sink_stalled_seconds", "Seconds without progress although there is work", registry=registry
+        )
         self.unsettled = Gauge("sink_unsettled_copies", "Copies found and not settled yet", registry=registry)
         self.settled = Counter("sink_settled", "Copies settled", ["as_"], registry=registry)
         self.settle_seconds = Histogram("sink_settle_seconds", "One settling pass", buckets=_SECONDS, registry=registry)

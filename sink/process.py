@@ -43,6 +43,7 @@ from sink.settle import Settler
 from sink.store import Store
 from sink.store_admin import StoreAdmin
 from sink.store_errors import describe
+from sink.watchdog import Pulse, Watchdog, kafka_unread
 from sink.writer import Writer, arrow_insert
 
 log = get_logger(__name__)
@@ -126,9 +127,13 @@ class SinkProcess:
         queries: QueryServer | None = None
         writing: Writing | None = None
         settling: asyncio.Task[None] | None = None
+        watchdog: Watchdog | None = None
         try:
             if role is not SinkRole.QUERY:
-                writing = Writing(self._consumer(store), self._on_writer_end)
+                pulse = Pulse()
+                writing = Writing(self._consumer(store, pulse), self._on_writer_end)
+                watchdog = self._watchdog(pulse)
+                watchdog.start()
                 settling = asyncio.create_task(self._settle(store))
             if role is not SinkRole.WRITER:
                 admin = StoreAdmin(store, store.cluster, self._settings.retention_days)
@@ -142,6 +147,8 @@ class SinkProcess:
             deadline = threading.Timer(grace, _leave_anyway)
             deadline.daemon = True
             deadline.start()
+            if watchdog is not None:
+                watchdog.stop()
             if writing is not None:
                 writing.stop()
             if queries is not None:
@@ -152,7 +159,16 @@ class SinkProcess:
                 await writing.ended()
             deadline.cancel()
 
-    def _consumer(self, store: Store) -> SinkConsumer:
+    def _watchdog(self, pulse: Pulse) -> Watchdog:
+        return Watchdog(
+            pulse,
+            kafka_unread(self._kafka),
+            stall_seconds=self._settings.stall_seconds,
+            insert_seconds=self._settings.insert_timeout_seconds,
+            show=self._metrics.stalled_seconds.set,
+        )
+
+    def _consumer(self, store: Store, pulse: Pulse) -> SinkConsumer:
         settings = self._settings
         ask = accepted_until(self._kafka, Stage.SINK, settings.accepted_until_ms)
         flood = FloodGuard(settings.accepted_until_ms, ask)
@@ -161,6 +177,7 @@ class SinkProcess:
             LetterProducer.connect(self._kafka),
             self._metrics,
             flood=flood,
+            pulse=pulse,
         )
         return kafka_consumer.build(
             self._kafka,
@@ -172,6 +189,7 @@ class SinkProcess:
             # The process is given shutdown_seconds; the commit and the rest need some of it.
             revoke_seconds=settings.shutdown_seconds * 0.7,
             flood=flood,
+            pulse=pulse,
             # The embedded engine has one writer; it is known under one name.
             instance="embedded" if store.embedded else "",
         )

@@ -25,6 +25,7 @@ from sink.metrics import SinkMetrics
 from sink.prepare import Prepared, TableRows, letter
 from sink.route import BadRecord
 from sink.store_errors import Fault, describe, fault_of
+from sink.watchdog import Pulse
 
 log = get_logger(__name__)
 
@@ -80,7 +81,9 @@ class Writer:
         metrics: SinkMetrics,
         backoff: Backoff | None = None,
         flood: FloodGuard | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
+        self._pulse = pulse or Pulse()
         self._flood = flood or FloodGuard()
         self._insert = insert
         self._letters = letters
@@ -120,7 +123,7 @@ class Writer:
                 raise Abandoned
             part = todo.pop()
             try:
-                self._insert(part.name, part.rows)
+                self._watched_insert(part)
             except Exception as error:  # noqa: BLE001 - sorted by code; what nobody knows is retried, never dropped
                 fault = fault_of(error)
                 self._metrics.insert_failures.labels(fault.value).inc()
@@ -146,6 +149,14 @@ class Writer:
                 flood.good(len(part.sources))
                 self.problem = ""
                 self._metrics.rows_stored.labels(part.name).inc(len(part.sources))
+
+    def _watched_insert(self, part: TableRows) -> None:
+        self._pulse.inserts += 1
+        self._pulse.inserting = True
+        try:
+            self._insert(part.name, part.rows)
+        finally:
+            self._pulse.inserting = False
 
     def _send(self, letters: Sequence[DeadLetter], abandon: threading.Event) -> None:
         attempt = 0

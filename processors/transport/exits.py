@@ -1,27 +1,10 @@
-"""Leaving the process at once, without the graceful stop that could still produce or commit something."""
+"""The exit statuses of the transport; see :mod:`runtime.exits`."""
 
 from __future__ import annotations
 
-import faulthandler
-import logging
-import os
-import sys
-from typing import NoReturn
+from runtime.exits import EXIT_STALLED, leave
 
-logger = logging.getLogger(__name__)
+__all__ = ["EXIT_DELIVERY_FAILED", "EXIT_STALLED", "leave"]
 
-#: Status of the stall watchdog (EX_TEMPFAIL): restart me.
-EXIT_STALLED = 75
 #: Status after a record the broker did not take (EX_IOERR): restart me from the last commit.
 EXIT_DELIVERY_FAILED = 74
-
-
-def leave(status: int, reason: str) -> NoReturn:
-    """Log `reason`, write all threads' stacks to stderr when the process is stuck, exit with `status`."""
-    logger.critical("leaving the process with status %d: %s", status, reason)
-    for handler in logging.getLogger().handlers:
-        handler.flush()
-    if status == EXIT_STALLED and sys.__stderr__ is not None:
-        # Not sys.stderr: Faust may have replaced it by a log proxy, which has no file descriptor.
-        faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
-    os._exit(status)

@@ -53,6 +53,12 @@ class SinkSettings(ProcessSettings):
         description="Longest time a row waits for its batch to fill, seconds; shorter shows events sooner, and merging more and smaller parts costs more.",
     )
     insert_timeout_seconds: float = Field(60.0, gt=0, le=240, description="Longest time of one insert, seconds.")
+    stall_seconds: float = Field(
+        120.0,
+        gt=0,
+        le=3600,
+        description="Without progress of the writer for this long, although there is work, the process ends with status 75 (an insert that does not return even SINK_INSERT_TIMEOUT_SECONDS later, a consumer that hangs); a store or a Kafka that is away is waited for, seconds.",
+    )
     settle_seconds: float = Field(
         60.0,
         gt=0,

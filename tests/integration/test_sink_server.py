@@ -96,3 +96,32 @@ def test_a_server_that_goes_away_is_waited_for(sinks: list[SinkUnderTest], serve
     (stored,) = sink.rows("SELECT count() FROM events FINAL")
     assert stored == [[len(made)]]
     assert sink.stop() == 0
+
+
+def test_an_insert_that_hangs_ends_the_writer_and_a_store_that_is_away_does_not(
+    sinks: list[SinkUnderTest], server: Server
+) -> None:
+    sink = sinks[0]
+    sink.environment |= {"SINK_STALL_SECONDS": "2", "SINK_INSERT_TIMEOUT_SECONDS": "2"}
+    sink.start(role="writer")
+    wait_for("the sink to be ready", lambda: sink.ready().get("status") == "ready")
+    server.kill()
+    made = records(sink, 1)
+    sink.produce(made)
+    failures = wait_for("failed inserts", lambda: sink.metric("sink_insert_failures_total"))
+    # Each waits longer than the one before: together far longer than the watchdog would.
+    wait_for("more of them", lambda: sink.metric("sink_insert_failures_total") >= failures + 4)
+    assert sink.process is not None
+    assert sink.process.poll() is None
+    drips = server.directory / "drips"
+    drips.touch()
+    server.start()
+    assert sink.wait_dead() == 75
+    assert sink.log.count("the writer is stuck: an insert has not returned") == 1
+    assert "in _watched_insert" in sink.log, "the stacks say where it hangs"
+    drips.unlink()
+    sink.start(role="writer")
+    sink.wait_committed()
+    assert sink.stop() == 0
+    (stored,) = sink.rows("SELECT count() FROM events FINAL")
+    assert stored == [[len(made)]]

@@ -1,0 +1,184 @@
+"""Ends the process when the writer is stuck, so that its supervisor starts it again.
+
+Stuck is, for SINK_STALL_SECONDS (an insert gets SINK_INSERT_TIMEOUT_SECONDS on top):
+
+1. an insert that never returns, although its time limit passed;
+2. a consumer's loop that does not turn;
+3. a commit that does not succeed;
+4. nothing read, although there is something to read and nothing is being inserted.
+
+Not stuck is a writer that waits for a store that is away, or for Kafka: 2 to 4 count only while Kafka answers the watchdog's own
+client. It runs on a thread of its own and needs neither the event loop nor the consumer, whose calls may hang. Time in which
+the whole process stood still (SIGSTOP, a frozen machine) does not count.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported without __all__
+
+from runtime.exits import EXIT_STALLED, leave
+from runtime.kafka import admin
+from runtime.settings import KafkaSettings
+from sink.batch import TopicPartition as Partition
+
+#: Longest wait for Kafka's answer to the watchdog, seconds.
+ASK_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Pulse:
+    """What the writer's threads tell of themselves: plain values, each written by one of them."""
+
+    #: Turns of the consumer's loop.
+    turns: int = 0
+    #: Records read.
+    polled: int = 0
+    #: Inserts begun; and whether the latest still runs.
+    inserts: int = 0
+    inserting: bool = False
+    #: A batch is on its way into the store, perhaps waiting for it.
+    busy: bool = False
+    #: Offsets that could not be committed yet are kept.
+    uncommitted: bool = False
+    #: Next offset to read by assigned partition; None: the first there is.
+    positions: dict[Partition, int | None] = field(default_factory=dict)
+
+
+#: How many records are there that were not read; None when Kafka does not answer. Blocks.
+Unread = Callable[[dict[Partition, int | None]], int | None]
+
+
+def kafka_unread(settings: KafkaSettings) -> Unread:
+    """Asks the brokers with a client of its own."""
+    client: AdminClient | None = None
+
+    def unread(positions: dict[Partition, int | None]) -> int | None:
+        nonlocal client
+        client = client or admin(settings)
+        try:
+            if not positions:
+                client.list_topics(timeout=ASK_SECONDS)
+            ends = _offsets(client, list(positions), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+            new = [partition for partition, position in positions.items() if position is None]
+            first = _offsets(client, new, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        except (KafkaException, TimeoutError):
+            return None
+        return sum(
+            max(0, end - (first.get(partition, 0) if positions[partition] is None else positions[partition] or 0))
+            for partition, end in ends.items()
+        )
+
+    return unread
+
+
+def _offsets(client: AdminClient, partitions: list[Partition], spec: OffsetSpec) -> dict[Partition, int]:
+    if not partitions:
+        return {}
+    asked = client.list_offsets({TopicPartition(*one): spec for one in partitions}, request_timeout=ASK_SECONDS)
+    return {(one.topic, one.partition): future.result(ASK_SECONDS + 1).offset for one, future in asked.items()}
+
+
+class _Since:
+    """For how long a value has not changed, in the watchdog's own time."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._value: object = None
+
+    def watch(self, value: object, passed: float) -> float:
+        self.seconds = self.seconds + passed if value == self._value else 0.0
+        self._value = value
+        return self.seconds
+
+
+class Watchdog(threading.Thread):
+    """See the module. :meth:`stop` it before the writer is stopped in order, which has a time limit of its own."""
+
+    def __init__(
+        self,
+        pulse: Pulse,
+        unread: Unread,
+        *,
+        stall_seconds: float,
+        insert_seconds: float,
+        leave: Callable[[int, str], object] = leave,
+        show: Callable[[float], object] = lambda seconds: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(name="sink-watchdog", daemon=True)
+        self._pulse = pulse
+        self._unread = unread
+        self._stall_seconds = stall_seconds
+        self._insert_seconds = insert_seconds
+        self._leave = leave
+        #: Gets the longest time without progress, seconds, with each look.
+        self._show = show
+        self._clock = clock
+        self._interval = min(1.0, stall_seconds / 4)
+        self._stopping = threading.Event()
+        self._looked_at = clock()
+        #: How long the loop or a commit was stuck when Kafka was asked.
+        self._asked_at = 0.0
+        self._turns, self._insert, self._commit, self._read = _Since(), _Since(), _Since(), _Since()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        while not self._stopping.wait(self._interval):
+            self.look()
+
+    def look(self) -> None:
+        """One look; ends the process when the writer is stuck. Blocks while it asks Kafka."""
+        now = self._clock()
+        # A longer gap than ours was no time in which the writer could have worked either.
+        passed, self._looked_at = min(now - self._looked_at, 2 * self._interval), now
+        pulse = self._pulse
+        inserting = self._insert.watch((pulse.inserts, pulse.inserting), passed) if pulse.inserting else 0.0
+        turning = self._turns.watch(pulse.turns, passed)
+        committing = self._commit.watch(pulse.uncommitted, passed) if pulse.uncommitted else 0.0
+        reading = self._read.watch((pulse.polled, pulse.busy, tuple(pulse.positions)), passed)
+        if not pulse.inserting:
+            self._insert = _Since()
+        if not pulse.uncommitted:
+            self._commit = _Since()
+        if pulse.busy:
+            self._read = _Since()
+            reading = 0.0
+        if max(turning, committing) < self._stall_seconds / 4:
+            self._asked_at = 0.0
+        self._show(max(inserting, turning, committing))
+        if self._stopping.is_set():
+            return
+        if inserting > self._stall_seconds + self._insert_seconds:
+            self._end(f"an insert has not returned for {inserting:.0f} s")
+        elif max(turning, committing, reading) > self._stall_seconds:
+            self._look_closer(turning, committing, reading)
+        elif max(turning, committing) > self._stall_seconds / 4 + self._asked_at:
+            # Now and then meanwhile, too: what Kafka's absence held up gets time of its own when Kafka is back.
+            self._asked_at += self._stall_seconds / 4
+            self._look_closer(turning, committing, reading)
+
+    def _look_closer(self, turning: float, committing: float, reading: float) -> None:
+        left = self._unread(dict(self._pulse.positions))
+        if self._stopping.is_set():
+            return
+        if left is not None and turning > self._stall_seconds:
+            self._end(f"the consumer has not answered for {turning:.0f} s")
+        elif left is not None and committing > self._stall_seconds:
+            self._end(f"offsets could not be committed for {committing:.0f} s, although Kafka answers")
+        elif left and reading > self._stall_seconds:
+            self._end(f"nothing was read for {reading:.0f} s, although {left} records are there")
+        elif left is None:
+            self._turns, self._commit, self._read = _Since(), _Since(), _Since()
+        elif reading > self._stall_seconds:
+            self._read = _Since()  # nothing to read
+
+    def _end(self, what: str) -> None:
+        self._leave(EXIT_STALLED, f"the writer is stuck: {what} (SINK_STALL_SECONDS)")
