@@ -9,7 +9,7 @@ import sys
 import uvloop
 
 from gateway.app import Gateway
-from runtime import logs
+from runtime import logs, starts
 from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, load
 
 
@@ -21,7 +21,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     logs.configure("gateway", settings.log_level, settings.log_format)
-    return uvloop.run(_run(Gateway(settings, kafka)))
+    gateway = Gateway(settings, kafka)
+    starts.begin(settings.starts_dir, "gateway", gateway.metrics.registry)
+    status = uvloop.run(_run(gateway))
+    starts.note_end(status)
+    return status
 
 
 async def _run(gateway: Gateway) -> int:

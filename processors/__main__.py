@@ -19,7 +19,7 @@ from mode import Service
 
 from contracts.errors import Unavailable
 from processors.app import Processors, build
-from runtime import http, logs
+from runtime import http, logs, starts
 from runtime.kafka import TopicMisconfigured, check_topics
 from runtime.settings import InvalidSettings, KafkaSettings, ProcessorsSettings, load
 from runtime.settings.base import LogLevel
@@ -90,7 +90,15 @@ def main() -> None:
     logger.info(
         "starting", group=processors.app.conf.id, instance=settings.instance, window_offsets=settings.window_offsets
     )
-    Worker(processors.app, page, loop=loop).execute_from_commandline()
+    starts.begin(settings.starts_dir, f"processors-{settings.instance}", processors.registry)
+    try:
+        Worker(processors.app, page, loop=loop).execute_from_commandline()
+    except SystemExit as end:
+        starts.note_end(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
+    except BaseException:
+        starts.note_end(1)
+        raise
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import os
 import sys
 from typing import NoReturn
 
+from runtime import starts
+
 logger = logging.getLogger(__name__)
 
 #: Status of the stall watchdogs (EX_TEMPFAIL): restart me.
@@ -17,6 +19,7 @@ EXIT_STALLED = 75
 def leave(status: int, reason: str) -> NoReturn:
     """Log `reason`, write all threads' stacks to stderr when the process is stuck, exit with `status`."""
     logger.critical("leaving the process with status %d: %s", status, reason)
+    starts.note_end(status)
     for handler in logging.getLogger().handlers:
         handler.flush()
     if status == EXIT_STALLED and sys.__stderr__ is not None:

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 import uvloop
 
 from contracts.errors import PermanentError
+from runtime import starts
 from runtime.logs import configure
 from runtime.settings import InvalidSettings, KafkaSettings, SinkSettings, load
 from runtime.settings.sink import SinkRole
 from sink import admin
 from sink.dsn import InvalidDsn, parse_dsn
-from sink.process import SinkProcess
+from sink.process import SinkProcess, process_registry
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,11 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # of the mapping (24 against 15 microseconds an event).
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+    registry = process_registry()
+    if not options.migrate_only:
+        starts.begin(settings.starts_dir, "sink", registry)
     try:
-        return uvloop.run(SinkProcess(settings, kafka).run(migrate_only=options.migrate_only))
+        status = uvloop.run(SinkProcess(settings, kafka, registry).run(migrate_only=options.migrate_only))
     except (InvalidSettings, PermanentError, OSError) as error:
         print(error, file=sys.stderr)
-        return 2 if isinstance(error, InvalidSettings) else 1
+        status = 2 if isinstance(error, InvalidSettings) else 1
+    starts.note_end(status)
+    return status
 
 
 if __name__ == "__main__":

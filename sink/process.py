@@ -23,6 +23,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from contracts.dead_letters import Stage
 from contracts.errors import PermanentError
+from runtime import starts
 from runtime.control import accepted_until
 from runtime.health import Readiness
 from runtime.http import embedded, listen, status_app
@@ -284,4 +285,5 @@ def process_registry() -> CollectorRegistry:
 def _leave_anyway() -> None:
     """The stop takes too long: everything acknowledged is on disk, the rest will be read again."""
     log.error("not stopped in SINK_SHUTDOWN_SECONDS; leaving anyway")
+    starts.note_end(1)
     os._exit(1)

@@ -11,7 +11,8 @@ import typer
 from cli.client.times import ALLOWED
 from cli.client.usage import WrongUsage
 from cli.dlq import options
-from cli.dlq.cluster import clear_errors, kafka_settings
+from cli.dlq.cluster import clear_errors, kafka_settings, stack_directory
+from cli.stack.wake import wake
 from contracts.control import format_time
 from contracts.dead_letters import Stage
 from runtime.control import accept_until
@@ -24,7 +25,8 @@ def accept(
 ) -> None:
     """Accept the dead letters of all records up to a time: they no longer count as a flood.
 
-    A process that a flood stopped goes on with its next attempt to start, wherever it runs. Each bad record still becomes a
+    A process that a flood stopped goes on with its next attempt to start, wherever it runs; those of a local stack start at
+    once. Each bad record still becomes a
     dead letter, to be replayed when its cause is gone. Records that come later count again. What was accepted stays accepted.
     """
     try:
@@ -40,6 +42,7 @@ def accept(
     settings = kafka_settings()
     with clear_errors():
         holds = {one: accept_until(settings, one, until_ms) for one in stages}
+    woken = wake(stack_directory(), [one.value for one in stages], settings.bootstrap_servers)
     if as_json:
         for one, ms in holds.items():
             typer.echo(json.dumps({"stage": one.value, "accepted_until": format_time(ms)}))
@@ -47,5 +50,7 @@ def accept(
     for one, ms in holds.items():
         already = " (was said before)" if ms > until_ms else ""
         typer.echo(f"{one.value}: dead letters of records before {format_time(ms)} are accepted{already}")
+    if woken:
+        typer.echo(f"started again: {', '.join(woken)}")
     if until_ms > time.time() * 1000:
         typer.echo("that time is yet to come: until then no flood stops a process", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.render.text import clean
 from cli.stack.endpoints import Endpoints
 from cli.stack.errors import StackError
 from cli.stack.foreground import duration, watch
@@ -20,7 +22,7 @@ from cli.stack.logs import follow, tail
 from cli.stack.plan import Settings, log_directory
 from cli.stack.record import load_record
 from cli.stack.start import Started, start
-from cli.stack.status import StackStatus, collect
+from cli.stack.status import ProcessStatus, StackStatus, collect
 from cli.stack.stop import stop
 from cli.stack.ui import Reporter
 from contracts.errors import Unavailable
@@ -94,6 +96,9 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
         typer.echo(found.problem, err=True)
     else:
         Console().print(_table(found))
+        for process in found.processes:
+            if process.crash_loop:
+                _say_crash_loop(process)
     if not found.ready:
         raise typer.Exit(1)
 
@@ -166,6 +171,21 @@ def _say_endpoints(endpoints: Endpoints, directory: Path, report: Reporter) -> N
         report.say(line)
 
 
+def _say_crash_loop(process: ProcessStatus) -> None:
+    """Why it dies, in its own words; those say what to do where something can be done."""
+    console = Console()
+    at = time.strftime("%H:%M:%S", time.localtime(process.last_exit_at))
+    console.print()
+    console.print(
+        f"{process.process} is in a crash loop: {process.recent_exits} exits in the last 10 minutes, the last one at {at} "
+        f"with {process.last_exit}. It is started again and again, with growing pauses. Its last words:",
+        style="bold red",
+        markup=False,
+        highlight=False,
+    )
+    console.print(f"  {clean(process.last_words) or '(none)'}", markup=False, highlight=False)
+
+
 def _table(found: StackStatus) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("PROCESS", "STATE", "READY", "PID", "UPTIME", "RESTARTS", "PORTS"):
@@ -173,7 +193,7 @@ def _table(found: StackStatus) -> Table:
     for process in found.processes:
         table.add_row(
             process.process,
-            process.state.lower(),
+            "running" if process.up else process.state.lower(),
             "yes" if process.ready else f"no: {process.missing}" if process.missing else "no",
             str(process.pid or "-"),
             duration(process.uptime_seconds),

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 _TIMEOUT_SECONDS = 10.0
+#: A process that has lived for so long has got past its settings and its imports.
+_UP_SECONDS = 2
 #: What supervisord says of any process that left soon after its start: less than the exit status does.
 _TOO_QUICK = "Exited too quickly"
 
@@ -39,6 +41,11 @@ class ProcessInfo:
         if self.spawn_error and not self.spawn_error.startswith(_TOO_QUICK):
             return self.spawn_error
         return f"it left with exit status {self.exit_status}"
+
+    @property
+    def up(self) -> bool:
+        """Runs, and did not leave at once. (supervisord calls it STARTING for much longer: see supervisord_conf.)"""
+        return self.state == "RUNNING" or (self.state == "STARTING" and self.uptime_seconds >= _UP_SECONDS)
 
     @property
     def uptime_seconds(self) -> int:
@@ -74,6 +81,13 @@ class Control:
     def start(self, group: str) -> None:
         """Start all processes of a program; does not wait for them."""
         self._call("supervisor.startProcessGroup", group, False)
+
+    def start_now(self, info: ProcessInfo) -> None:
+        """Start a process that waits for its next attempt (or for none any more); its pauses begin anew."""
+        name = f"{info.group}:{info.name}"
+        if info.state == "BACKOFF":
+            self._call("supervisor.stopProcess", name, False)
+        self._call("supervisor.startProcess", name, False)
 
     def shutdown(self) -> None:
         """Begin to stop everything, in reverse order of priority; supervisord leaves when all is stopped."""

@@ -51,6 +51,7 @@ def changes(shown: dict[str, str], processes: Iterable[ProcessStatus]) -> list[s
     lines = []
     for process in processes:
         now = "ready" if process.ready else f"{process.state.lower()}, not ready"
+        now += ", in a crash loop" if process.crash_loop else ""
         now += f" (restarts: {process.restarts})" if process.restarts else ""
         if shown.get(process.process, now) != now:
             missing = f": {process.missing}" if process.missing else ""

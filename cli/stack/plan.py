@@ -116,6 +116,7 @@ def environment(
         "GATEWAY_SINK_TOKEN": sink_token,
         "SINK_TOKEN": sink_token,
         "SINK_ADMIN_TOKEN": admin_token,
+        **{f"{name}_STARTS_DIR": str(starts_directory(directory)) for name in ("GATEWAY", "PROCESSORS", "SINK")},
         # What a killed process leaves in its temporary directory stays in the stack's, and is nobody else's.
         "TMPDIR": str(temporary_directory(directory)),
         MARKER: marker_value(directory),
@@ -171,6 +172,10 @@ def programs(settings: Settings, ports: Mapping[str, int]) -> list[Program]:
 
 def log_directory(directory: Path) -> Path:
     return directory / "logs"
+
+
+def starts_directory(directory: Path) -> Path:
+    return directory / "starts"
 
 
 def temporary_directory(directory: Path) -> Path:

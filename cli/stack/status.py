@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cli.stack import kafka
 from cli.stack.control import Control, ControlUnavailable, ProcessInfo
+from cli.stack.history import History, last_words, read_history
 from cli.stack.plan import log_directory
 from cli.stack.probes import Probe, probe
 from cli.stack.processes import members
 from cli.stack.record import Record
 
-_SPAWNED = re.compile(r"INFO spawned: '([^']+)' with pid")
 #: Programs in start order, with the settings of their ports.
 _PORTS = {
     "kafka": ("STACK_KAFKA_PORT", "STACK_KAFKA_CONTROLLER_PORT"),
@@ -38,6 +37,18 @@ class ProcessStatus:
     uptime_seconds: int
     restarts: int
     ports: dict[str, int]
+    #: It dies again and again.
+    crash_loop: bool = False
+    #: Ends nobody asked for, in the last ten minutes.
+    recent_exits: int = 0
+    #: How it ended last (``exit status 1``), when (Unix seconds), and what it logged as the reason; empty when it never did.
+    last_exit: str = ""
+    last_exit_at: float = 0.0
+    last_words: str = ""
+
+    @property
+    def up(self) -> bool:
+        return self.state == "RUNNING" or (self.state == "STARTING" and self.ready)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +62,7 @@ class StackStatus:
     @property
     def ready(self) -> bool:
         """Everything runs and is ready."""
-        return (
-            not self.problem and bool(self.processes) and all(p.state == "RUNNING" and p.ready for p in self.processes)
-        )
+        return not self.problem and bool(self.processes) and all(p.up and p.ready for p in self.processes)
 
     def to_json(self, record: Record | None) -> dict[str, Any]:
         return {
@@ -80,9 +89,10 @@ def collect(directory: Path, record: Record | None) -> StackStatus:
         infos = Control(Path(record.socket)).processes()
     except ControlUnavailable as error:
         return StackStatus(directory, [], str(error))
-    spawned = _count_spawned(log_directory(directory))
+    logs = log_directory(directory)
+    histories = read_history(logs)
     infos.sort(key=lambda info: (list(_PORTS).index(info.group), len(info.name), info.name))
-    return StackStatus(directory, [_status(info, record, spawned[info.name]) for info in infos])
+    return StackStatus(directory, [_status(info, record, histories.get(info.name, History()), logs) for info in infos])
 
 
 def readiness(name: str, record: Record) -> Probe:
@@ -94,9 +104,11 @@ def readiness(name: str, record: Record) -> Probe:
     return Probe(True) if kafka.is_listening(port) else Probe(False, f"nothing listens on port {port} yet")
 
 
-def _status(info: ProcessInfo, record: Record, spawned: int) -> ProcessStatus:
-    answer = readiness(info.name, record) if info.state == "RUNNING" else Probe(False, _why_not(info))
+def _status(info: ProcessInfo, record: Record, history: History, logs: Path) -> ProcessStatus:
+    answer = readiness(info.name, record) if info.up else Probe(False, _why_not(info, history))
     number = int(info.name.rpartition("-")[2]) if info.group == "processors" else 0
+    waiting = info.state in ("BACKOFF", "EXITED", "FATAL")
+    now, last = time.time(), history.exits[-1] if history.exits else None
     return ProcessStatus(
         process=info.name,
         state=info.state,
@@ -104,20 +116,19 @@ def _status(info: ProcessInfo, record: Record, spawned: int) -> ProcessStatus:
         missing=answer.missing,
         pid=info.pid,
         uptime_seconds=info.uptime_seconds,
-        restarts=max(0, spawned - 1),
+        restarts=max(0, history.starts - 1),
         ports={name: record.ports[name] + number for name in _PORTS[info.group]},
+        crash_loop=history.crash_loop(waiting=waiting, uptime_seconds=info.uptime_seconds, now=now),
+        recent_exits=len(history.recent(now)),
+        last_exit=last.how if last else "",
+        last_exit_at=last.at if last else 0.0,
+        last_words=last_words(logs / f"{info.name}.log") if last else "",
     )
 
 
-def _why_not(info: ProcessInfo) -> str:
-    return info.why_not_running if info.state in ("BACKOFF", "EXITED", "FATAL") else ""
-
-
-def _count_spawned(logs: Path) -> Counter[str]:
-    """How often each process was started since `up`: supervisord knows only the current one. `up` begins a new log."""
-    counts: Counter[str] = Counter()
-    for name in ("supervisord.log.1", "supervisord.log"):
-        path = logs / name
-        if path.exists():
-            counts.update(_SPAWNED.findall(path.read_text(encoding="utf-8", errors="replace")))
-    return counts
+def _why_not(info: ProcessInfo, history: History) -> str:
+    if info.state not in ("BACKOFF", "EXITED", "FATAL"):
+        return ""
+    if info.state == "BACKOFF" and history.exits:
+        return f"it left with {history.exits[-1].how}"
+    return info.why_not_running

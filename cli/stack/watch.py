@@ -60,7 +60,7 @@ def wait_ready(
                 waiting[info.name] = info.why_not_running
                 continue
             answer = readiness(info.name, record)
-            if not answer.ready or info.state != "RUNNING":
+            if not answer.ready or not info.up:
                 waiting[info.name] = answer.missing or "has only just started"
             elif info.name not in ready:
                 ready.add(info.name)

@@ -30,7 +30,7 @@ def render() -> str:
                 default = default.get_secret_value()
             if isinstance(default, enum.Enum):
                 default = default.value
-            shown = f"`{default}`" if str(default) else ""
+            shown = f"`{default}`" if default is not None and str(default) else ""
             lines.append(f"| `{env_name(cls, name, field)}` | {shown} | {field.description} |")
         lines.append("")
     return "\n".join(lines)

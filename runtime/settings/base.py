@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import Field, SecretStr, ValidationError
@@ -38,6 +39,10 @@ class ProcessSettings(BaseSettings):
         gt=0,
         le=600,
         description="Longest time a graceful stop may take before the process leaves anyway, seconds.",
+    )
+    starts_dir: Path | None = Field(
+        None,
+        description="Directory in which the process notes its starts and ends, for the metrics `chaukas_process_starts_last_hour` and `chaukas_process_last_exit_status`; the local stack sets it. Empty: none (a platform that restarts containers counts by itself).",
     )
 
 
