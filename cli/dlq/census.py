@@ -13,16 +13,16 @@ from contracts.v1.dead_letter_pb2 import DeadLetter
 
 
 class Row(NamedTuple):
-    """One letter without content. Sorts by time; the rest only makes the order complete."""
+    """One letter without content. Sorts by time, then by its place in the log."""
 
     first_seen_ns: int
+    topic: str
+    partition: int
+    offset: int
     dead_letter_id: str
     stage: str
     reason: str
     tenant_id: str
-    topic: str
-    partition: int
-    offset: int
     message: str
     value_bytes: int
     #: Where it lies on the topic of dead letters (of its first copy).

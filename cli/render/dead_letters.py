@@ -12,8 +12,8 @@ from rich.text import Text
 from cli.render.tables import cell, table
 from cli.render.text import count, moment, moments
 
-#: Characters of an id in a table: enough to name a letter among millions to `dlq show`.
-ID_CHARS = 13
+#: Characters of an id in a table: enough to name a letter to `dlq show`, which says so when it is not.
+ID_CHARS = 8
 
 
 class Group(Protocol):
@@ -68,7 +68,7 @@ def group_table(groups: Mapping[tuple[str, str, str], Group], *, title: str | No
 def letter_table(letters: Sequence[Row], copies: Mapping[str, int]) -> Table:
     """One row per letter."""
     heading, times = moments([_timestamp(row.first_seen_ns) for row in letters])
-    rows = table(heading, "id", "stage", "reason", "*tenant", "*record", ">copies", "*why")
+    rows = table(heading, "id", "stage", "reason", "*tenant", "record", ">copies", "*why")
     for row, time in zip(letters, times, strict=True):
         rows.add_row(
             time,
@@ -76,7 +76,7 @@ def letter_table(letters: Sequence[Row], copies: Mapping[str, int]) -> Table:
             cell(row.stage),
             cell(row.reason, "yellow"),
             _tenant(row.tenant_id),
-            cell(f"{row.topic}-{row.partition}@{row.offset}"),
+            cell(f"{row.topic.rpartition('.')[2]}-{row.partition}@{row.offset}"),
             count(copies[row.dead_letter_id]),
             cell(row.message, "dim"),
         )

@@ -174,12 +174,17 @@ def _say_endpoints(endpoints: Endpoints, directory: Path, report: Reporter) -> N
 def _say_crash_loop(process: ProcessStatus) -> None:
     """Why it dies, in its own words; those say what to do where something can be done."""
     console = Console()
+    now = (
+        f"is up for {duration(process.uptime_seconds)} after a crash loop"
+        if process.ready
+        else "is in a crash loop, and is started again with growing pauses"
+    )
     at = time.strftime("%H:%M:%S", time.localtime(process.last_exit_at))
     console.print()
     console.print(
-        f"{process.process} is in a crash loop: {process.recent_exits} exits in the last 10 minutes, the last one at {at} "
-        f"with {process.last_exit}. It is started again and again, with growing pauses. Its last words:",
-        style="bold red",
+        f"{process.process} {now}: {process.recent_exits} exits in the last 10 minutes, the last one at {at} with "
+        f"{process.last_exit}. Its last words:",
+        style="bold yellow" if process.ready else "bold red",
         markup=False,
         highlight=False,
     )

@@ -29,7 +29,9 @@ _WORDS_SECONDS = 30.0
 _WORDS_CHARS = 1000
 _BAD_LEVELS = ("critical", "error")
 #: Faust's way of saying only that it has ended.
-_EMPTY_WORDS = re.compile(r"We experienced a crash|^\[\^?-*\w+\]: Crashed reason=")
+_EMPTY_WORDS = re.compile(r"We experienced a crash|Crashed reason=")
+#: Faust names the service that speaks.
+_SPEAKER = re.compile(r"^\[\^?-*\w+\]: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def _error(line: str) -> tuple[float | None, str]:
     if _EMPTY_WORDS.search(text):
         return at, ""
     more = [str(entry[name]) for name in ("problem", "error") if entry.get(name)]
-    return at, ": ".join([text, *more])
+    return at, ": ".join([_SPEAKER.sub("", text), *more])
 
 
 def _lines(logs: Path) -> Iterator[str]:

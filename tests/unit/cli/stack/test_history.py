@@ -72,7 +72,7 @@ def test_the_first_error_of_the_last_burst_tells_why(tmp_path: Path) -> None:
     log.write_text(
         line(1, "critical", "an older reason")
         + line(40, "info", "starting")
-        + line(41, "critical", "100 records in a row")
+        + line(41, "critical", "[^--Consumer]: 100 records in a row")
         + line(42, "critical", "[^--Consumer]: Crashed reason=StopWorker('100 records')")
         + line(47, "critical", "[^Worker]: We experienced a crash! Reraising original exception...")
         + line(48, "info", "starting")
