@@ -51,6 +51,8 @@ class Program:
     command: list[str]
     priority: int
     stop_seconds: int
+    #: One that leaves sooner is started again after a pause, which grows.
+    steady_seconds: int = 30
     instances: int = 1
     numbered: bool = False
     #: Environment of its own; ``%(process_num)d`` is the instance's number.
@@ -137,13 +139,15 @@ def programs(settings: Settings, ports: Mapping[str, int]) -> list[Program]:
     def stop_seconds(own: float) -> int:
         return math.ceil(own) + _STOP_MARGIN_SECONDS
 
+    steady = stack.steady_seconds
     return [
-        Program("kafka", kafka.command(stack.dir / "kafka", stack.kafka_heap_mb), 10, _KAFKA_STOP_SECONDS),
+        Program("kafka", kafka.command(stack.dir / "kafka", stack.kafka_heap_mb), 10, _KAFKA_STOP_SECONDS, steady),
         Program(
             "sink",
             python("sink"),
             20,
             stop_seconds(settings.sink.shutdown_seconds),
+            steady,
             ready_urls=[page(settings.sink.http_host, "SINK_HTTP_PORT")],
         ),
         Program(
@@ -151,6 +155,7 @@ def programs(settings: Settings, ports: Mapping[str, int]) -> list[Program]:
             python("processors"),
             30,
             stop_seconds(settings.processors.shutdown_seconds),
+            steady,
             instances=stack.processors,
             numbered=True,
             environment={"PROCESSORS_INSTANCE": "%(process_num)d"},
@@ -163,6 +168,7 @@ def programs(settings: Settings, ports: Mapping[str, int]) -> list[Program]:
             python("gateway"),
             40,
             stop_seconds(settings.gateway.shutdown_seconds),
+            steady,
             instances=stack.gateways,
             numbered=True,
             ready_urls=[page(settings.gateway.http_host, "GATEWAY_HTTP_PORT")] * stack.gateways,

@@ -11,8 +11,6 @@ from cli.stack.plan import Program, log_directory
 
 #: supervisord binds a temporary name, the path plus a process id, and links it; sun_path takes 103 bytes on macOS.
 SOCKET_PATH_MAX_BYTES = 90
-#: A process that leaves sooner than this after its start has failed to start, seconds.
-START_SECONDS = 30
 _WANTED_FILES = 65_536
 
 
@@ -65,7 +63,7 @@ def _section(program: Program, directory: Path, logs: Path) -> list[str]:
         "autorestart=true",
         # A process that leaves within `startsecs` is tried again after 1, 2, 3, … seconds, without end: what made it leave (Kafka
         # is away, a flood of dead letters) may be gone at any time. A minute more between two attempts takes half an hour of them.
-        f"startsecs={START_SECONDS}",
+        f"startsecs={program.steady_seconds}",
         "startretries=1000000",
         "stopsignal=TERM",
         f"stopwaitsecs={program.stop_seconds}",

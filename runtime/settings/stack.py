@@ -38,6 +38,12 @@ class StackSettings(BaseSettings):
     start_seconds: float = Field(
         120.0, gt=0, le=3600, description="Longest time from the start of the processes until all are ready, seconds."
     )
+    steady_seconds: int = Field(
+        30,
+        ge=1,
+        le=3600,
+        description="A process that ends sooner than this after its start is started again after 1, 2, 3, … seconds, one that ran longer at once, seconds.",
+    )
     tenant_id: str = Field("demo-tenant", min_length=1, max_length=256, description="Tenant of the development key.")
     project_id: str = Field("demo-project", min_length=1, max_length=256, description="Project in the lines to paste.")
     clickhouse_dsn: SecretStr = Field(

@@ -71,6 +71,14 @@ def test_programs_and_their_order(tmp_path: Path) -> None:
     assert shlex.split(programs["gateway"]["command"]) == [sys.executable, "-P", "-m", "gateway"]
 
 
+def test_what_dies_at_once_is_tried_for_ever_with_growing_pauses(tmp_path: Path) -> None:
+    found = conf(make(tmp_path, steady_seconds=7))
+    for program in ("kafka", "sink", "processors", "gateway"):
+        assert found[f"program:{program}"]["startsecs"] == "7"
+        # supervisord waits one second more after each try: a month of tries, and never FATAL.
+        assert int(found[f"program:{program}"]["startretries"]) ** 2 / 2 > 30 * 86_400
+
+
 def test_a_directory_with_a_percent_sign_and_a_space_survives(tmp_path: Path) -> None:
     directory = tmp_path / "50% of it"
     found = conf(make(directory))
