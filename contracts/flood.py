@@ -5,7 +5,8 @@ Counted per partition over the records as they lie in the log. A flood is
 - :data:`RUN` bad records in a row, or
 - more than :data:`SHARE_PERCENT` % of the last :data:`SHARE_RECORDS` records,
 
-in which the letters are not all of one known tenant: a single tenant's bad records stop nobody else.
+in which the letters are not all of one known tenant: a single tenant's bad records stop nobody else, they alarm
+(:meth:`Flood.alarm`).
 
 What was counted can be written down (:meth:`Flood.note`) and taken up again (:meth:`Flood.of_note`), so that a process that
 is started again goes on counting where its predecessor stopped.
@@ -27,7 +28,7 @@ NOTE_CHARS = 2000
 class Flood:
     """The bad records among the latest of one partition."""
 
-    __slots__ = ("_bad", "_run", "_seen")
+    __slots__ = ("_alarmed", "_bad", "_run", "_seen")
 
     def __init__(self) -> None:
         #: Records seen so far, good or bad.
@@ -35,6 +36,7 @@ class Flood:
         #: (position, mark of the tenant, reason) of the bad ones among the last SHARE_RECORDS; None when it is not known.
         self._bad: deque[tuple[int, str | None, str]] = deque()
         self._run = 0
+        self._alarmed = False
 
     def good(self, records: int = 1) -> None:
         """Count records that were processed."""
@@ -54,15 +56,33 @@ class Flood:
     def problem(self) -> str:
         """Call after a bad record: what the flood it completes consists of, for people; '' when it completes none."""
         self._forget()
-        if self._run >= RUN and self._across_tenants(RUN):
+        if self._long_run and self._across_tenants(RUN):
             return f"{self._run} records in a row"
-        if (
-            self._seen >= SHARE_RECORDS
-            and len(self._bad) * 100 > SHARE_RECORDS * SHARE_PERCENT
-            and self._across_tenants(len(self._bad))
-        ):
+        if self._large_share and self._across_tenants(len(self._bad)):
             return f"{len(self._bad)} of the last {SHARE_RECORDS} records"
         return ""
+
+    def alarm(self) -> str:
+        """Call after a bad record that completed no flood: what would be one if it were not all one tenant's, for people; told
+        once, until it is over. '' when there is nothing to tell."""
+        if not (self._long_run or self._large_share):
+            self._alarmed = False
+        elif not self._alarmed:
+            self._alarmed = True
+            return (
+                f"{self._run} records in a row"
+                if self._long_run
+                else f"{len(self._bad)} of the last {SHARE_RECORDS} records"
+            )
+        return ""
+
+    @property
+    def _long_run(self) -> bool:
+        return self._run >= RUN
+
+    @property
+    def _large_share(self) -> bool:
+        return self._seen >= SHARE_RECORDS and len(self._bad) * 100 > SHARE_RECORDS * SHARE_PERCENT
 
     def reasons(self) -> list[str]:
         """The reasons of the latest letters, each once."""
@@ -72,6 +92,7 @@ class Flood:
         """One that counts on from here by itself."""
         other = Flood()
         other._seen, other._run, other._bad = self._seen, self._run, self._bad.copy()
+        other._alarmed = self._alarmed
         return other
 
     def note(self) -> str:

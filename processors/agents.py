@@ -190,6 +190,15 @@ class EnrichAgent:
             return
         flood.bad(bad, source)
         flood.check(source)
+        if what := flood.alarm():
+            self._metrics.dead_letter_alarms.inc()
+            logger.error(
+                "one tenant's records cannot be processed",
+                what=what,
+                partition=source.partition,
+                up_to_offset=source.offset,
+                reason=bad.reason.value,
+            )
 
 
 class _Counts:

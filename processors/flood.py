@@ -31,6 +31,10 @@ class Flood:
         tenant = next((value for name, value in record.headers if name == h.TENANT_ID and value), None)
         self._counts.bad(None if tenant is None else tenant.decode(errors="replace"), bad.reason.value)
 
+    def alarm(self) -> str:
+        """Call after a bad record that :meth:`check` let pass; see :meth:`contracts.flood.Flood.alarm`."""
+        return self._counts.alarm()
+
     def skip(self) -> None:
         """Count a bad record that an operator has accepted: neither good nor bad."""
         self._counts.skip()

@@ -33,6 +33,11 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.dead_letter_alarms = Counter(
+            f"{_P}dead_letter_alarms",
+            "Times one tenant's bad records would have been a flood; they stop nobody else, and want a look.",
+            registry=registry,
+        )
         self.negative_durations = Counter(
             f"{_P}negative_durations",
             "Pairs whose END is earlier than its START: clients' clocks disagree.",

@@ -16,7 +16,10 @@ from contracts.dead_letters import SourceRecord
 from contracts.errors import PermanentError
 from contracts.flood import Flood
 from contracts.v1.dead_letter_pb2 import DeadLetter
+from runtime.logs import get_logger
 from sink.batch import TopicPartition
+
+log = get_logger(__name__)
 
 
 class FloodOfDeadLetters(PermanentError):
@@ -41,11 +44,17 @@ class FloodGuard:
     """Counts per partition, one batch after the other.
 
     `accepted_until_ms`: letters of records with an earlier Kafka time do not count (Unix ms). `ask_accepted` tells what holds
-    by now (blocking); it is asked when a flood is about to stop the process.
+    by now (blocking); it is asked when a flood is about to stop the process. `on_alarm`: one tenant's records would be a flood.
     """
 
-    def __init__(self, accepted_until_ms: int = 0, ask_accepted: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        accepted_until_ms: int = 0,
+        ask_accepted: Callable[[], int] | None = None,
+        on_alarm: Callable[[], object] = lambda: None,
+    ) -> None:
         self._accepted_until_ms = accepted_until_ms
+        self._on_alarm = on_alarm
         self._ask_accepted = ask_accepted
         self._partitions: dict[TopicPartition, Flood] = {}
         #: As they were before the latest batch.
@@ -96,6 +105,16 @@ class FloodGuard:
             if what := flood.problem():
                 where = f"{record.topic}-{record.partition} up to offset {record.offset}"
                 raise FloodOfDeadLetters(what, where, flood.reasons(), letter.message)
+            if what := flood.alarm():
+                self._on_alarm()
+                log.error(
+                    "one tenant's records cannot be stored",
+                    what=what,
+                    topic=record.topic,
+                    partition=record.partition,
+                    up_to_offset=record.offset,
+                    reason=letter.reason,
+                )
         self._partitions.update(floods)
 
     def count(self, flood: Flood, record: SourceRecord, reason: str) -> None:

@@ -5,6 +5,7 @@
 | sink_rows_stored_total{table} | counter, rows | rows whose insert returned; replays count again |
 | sink_resends_total, sink_conflicts_total{marked_by} | counters, records | clients send the same id again: with the same, with other content |
 | sink_dead_letters_total{reason} | counter, records | records this sink could not store; look at `dlq list` |
+| sink_dead_letter_alarms_total | counter, alarms | one tenant's records would be a flood; they stop nobody else |
 | sink_insert_seconds | histogram | a batch's inserts together, retries included; near SINK_INSERT_TIMEOUT_SECONDS: the store is overloaded |
 | sink_insert_failures_total{fault} | counter, inserts | `retry`: ClickHouse is away or refuses for now; `data`: a bad row is being isolated |
 | sink_batch_records | histogram, records | near the limit: the sink works at full load |
@@ -36,6 +37,9 @@ class SinkMetrics:
         self.resends = Counter("sink_resends", "Copies with the same content", ["marked_by"], registry=registry)
         self.conflicts = Counter("sink_conflicts", "Copies with other content", ["marked_by"], registry=registry)
         self.dead_letters = Counter("sink_dead_letters", "Records that cannot be stored", ["reason"], registry=registry)
+        self.dead_letter_alarms = Counter(
+            "sink_dead_letter_alarms", "Times one tenant's records would have been a flood", registry=registry
+        )
         self.insert_seconds = Histogram(
             "sink_insert_seconds", "Inserts of one batch", buckets=_SECONDS, registry=registry
         )

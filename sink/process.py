@@ -172,7 +172,7 @@ class SinkProcess:
     def _consumer(self, store: Store, pulse: Pulse) -> SinkConsumer:
         settings = self._settings
         ask = accepted_until(self._kafka, Stage.SINK, settings.accepted_until_ms)
-        flood = FloodGuard(settings.accepted_until_ms, ask)
+        flood = FloodGuard(settings.accepted_until_ms, ask, self._metrics.dead_letter_alarms.inc)
         writer = Writer(
             arrow_insert(store.writer, settings.insert_timeout_seconds),
             LetterProducer.connect(self._kafka),

@@ -213,6 +213,8 @@ def test_one_tenants_refused_rows_stop_nobody(workers: Workers, dlq: Dlq, sink: 
     sink.start()
     sink.wait_committed()
     assert sink.metric("sink_dead_letters_total") == 2 * JUNK
+    assert sink.metric("sink_dead_letter_alarms_total") == 1
+    assert "one tenant's records cannot be stored" in sink.log
     assert sink.stop() == 0
     (rows,) = sink.rows("SELECT count() FROM events FINAL")
     assert rows == [[JUNK]]

@@ -41,6 +41,23 @@ def test_a_successor_finds_the_same_floods(before: list, after: list) -> None:  
     assert feed(Flood.of_note(note), after) == feed(first, after)
 
 
+def test_one_tenants_records_alarm_once_until_it_is_over() -> None:
+    flood = Flood()
+    for _ in range(2):
+        told = []
+        for _ in range(3 * RUN):
+            flood.bad("acme", "unparseable")
+            assert not flood.problem()
+            told.append(flood.alarm())
+        assert len([text for text in told if text]) == 1
+        for _ in range(SHARE_RECORDS):
+            flood.good()
+        flood.bad("acme", "unparseable")
+        flood.problem()
+        assert not flood.alarm()
+        flood.good()
+
+
 def test_a_long_note_keeps_the_latest() -> None:
     flood = Flood()
     for number in range(SHARE_RECORDS):

@@ -213,6 +213,14 @@ async def test_a_flood_stops_the_worker_before_its_batch_is_done() -> None:
     assert "100 records in a row" in str(rig.failed[0][1])
 
 
+async def test_one_tenants_bad_records_alarm_and_stop_nobody() -> None:
+    rig = Rig([RawRecord("raw", 0, offset, b"k", b"\xff", [("tenant_id", b"t")], 5) for offset in range(150)])
+    batch = rig.batch(0, 150)
+    await rig.run(batch)
+    assert batch.finished
+    assert rig.metric("dead_letter_alarms_total") == 1
+
+
 async def test_a_flood_is_counted_across_restarts() -> None:
     rig = Rig([RawRecord("raw", 0, offset, b"k", b"\xff", [], 5) for offset in range(150)], window=50)
     first = rig.batch(0, 60)
