@@ -19,10 +19,12 @@ from mode import Service
 
 from contracts.errors import Unavailable
 from processors.app import Processors, build
+from processors.watchdog import ReadWatchdog, idle
 from runtime import http, logs, starts
 from runtime.kafka import TopicMisconfigured, check_topics
 from runtime.settings import InvalidSettings, KafkaSettings, ProcessorsSettings, load
 from runtime.settings.base import LogLevel
+from runtime.unread import kafka_unread
 
 #: EX_CONFIG: restarting without a change will not help.
 EXIT_CONFIG = 78
@@ -91,6 +93,8 @@ def main() -> None:
         "starting", group=processors.app.conf.id, instance=settings.instance, window_offsets=settings.window_offsets
     )
     starts.begin(settings.starts_dir, f"processors-{settings.instance}", processors.registry)
+    watchdog = ReadWatchdog(lambda: idle(processors.app), kafka_unread(kafka), stall_seconds=settings.stall_seconds)
+    watchdog.start()
     try:
         Worker(processors.app, page, loop=loop).execute_from_commandline()
     except SystemExit as end:
@@ -99,6 +103,8 @@ def main() -> None:
     except BaseException:
         starts.note_end(1)
         raise
+    finally:
+        watchdog.stop()
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from runtime.http import embedded, listen, status_app
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings, SinkSettings
 from runtime.settings.sink import SinkRole
+from runtime.unread import kafka_unread
 from sink import consumer as kafka_consumer
 from sink.batch import BatchPolicy
 from sink.consumer import SinkConsumer
@@ -44,7 +45,7 @@ from sink.settle import Settler
 from sink.store import Store
 from sink.store_admin import StoreAdmin
 from sink.store_errors import describe
-from sink.watchdog import Pulse, Watchdog, kafka_unread
+from sink.watchdog import Pulse, Watchdog
 from sink.writer import Writer, arrow_insert
 
 log = get_logger(__name__)

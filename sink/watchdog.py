@@ -19,16 +19,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported without __all__
-
 from runtime.exits import EXIT_STALLED, leave
-from runtime.kafka import admin
-from runtime.settings import KafkaSettings
-from sink.batch import TopicPartition as Partition
-
-#: Longest wait for Kafka's answer to the watchdog, seconds.
-ASK_SECONDS = 5.0
+from runtime.unread import Partition, Since, Unread
 
 
 @dataclass(slots=True)
@@ -48,53 +40,6 @@ class Pulse:
     uncommitted: bool = False
     #: Next offset to read by assigned partition; None: the first there is.
     positions: dict[Partition, int | None] = field(default_factory=dict)
-
-
-#: How many records are there that were not read; None when Kafka does not answer. Blocks.
-Unread = Callable[[dict[Partition, int | None]], int | None]
-
-
-def kafka_unread(settings: KafkaSettings) -> Unread:
-    """Asks the brokers with a client of its own."""
-    client: AdminClient | None = None
-
-    def unread(positions: dict[Partition, int | None]) -> int | None:
-        nonlocal client
-        client = client or admin(settings)
-        try:
-            if not positions:
-                client.list_topics(timeout=ASK_SECONDS)
-            ends = _offsets(client, list(positions), OffsetSpec.latest())  # type: ignore[no-untyped-call]
-            new = [partition for partition, position in positions.items() if position is None]
-            first = _offsets(client, new, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        except (KafkaException, TimeoutError):
-            return None
-        return sum(
-            max(0, end - (first.get(partition, 0) if positions[partition] is None else positions[partition] or 0))
-            for partition, end in ends.items()
-        )
-
-    return unread
-
-
-def _offsets(client: AdminClient, partitions: list[Partition], spec: OffsetSpec) -> dict[Partition, int]:
-    if not partitions:
-        return {}
-    asked = client.list_offsets({TopicPartition(*one): spec for one in partitions}, request_timeout=ASK_SECONDS)
-    return {(one.topic, one.partition): future.result(ASK_SECONDS + 1).offset for one, future in asked.items()}
-
-
-class _Since:
-    """For how long a value has not changed, in the watchdog's own time."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._value: object = None
-
-    def watch(self, value: object, passed: float) -> float:
-        self.seconds = self.seconds + passed if value == self._value else 0.0
-        self._value = value
-        return self.seconds
 
 
 class Watchdog(threading.Thread):
@@ -125,7 +70,7 @@ class Watchdog(threading.Thread):
         self._looked_at = clock()
         #: How long the loop or a commit was stuck when Kafka was asked.
         self._asked_at = 0.0
-        self._turns, self._insert, self._commit, self._read = _Since(), _Since(), _Since(), _Since()
+        self._turns, self._insert, self._commit, self._read = Since(), Since(), Since(), Since()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -145,11 +90,11 @@ class Watchdog(threading.Thread):
         committing = self._commit.watch(pulse.uncommitted, passed) if pulse.uncommitted else 0.0
         reading = self._read.watch((pulse.polled, pulse.busy, tuple(pulse.positions)), passed)
         if not pulse.inserting:
-            self._insert = _Since()
+            self._insert = Since()
         if not pulse.uncommitted:
-            self._commit = _Since()
+            self._commit = Since()
         if pulse.busy:
-            self._read = _Since()
+            self._read = Since()
             reading = 0.0
         if max(turning, committing) < self._stall_seconds / 4:
             self._asked_at = 0.0
@@ -176,9 +121,9 @@ class Watchdog(threading.Thread):
         elif left and reading > self._stall_seconds:
             self._end(f"nothing was read for {reading:.0f} s, although {left} records are there")
         elif left is None:
-            self._turns, self._commit, self._read = _Since(), _Since(), _Since()
+            self._turns, self._commit, self._read = Since(), Since(), Since()
         elif reading > self._stall_seconds:
-            self._read = _Since()  # nothing to read
+            self._read = Since()  # nothing to read
 
     def _end(self, what: str) -> None:
         self._leave(EXIT_STALLED, f"the writer is stuck: {what} (SINK_STALL_SECONDS)")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +21,9 @@ CRASH_LOOP_SECONDS = 600.0
 #: A process that has been up for this long, and clearly longer than between its latest exits, is out of it.
 STEADY_SECONDS = 60.0
 
-_LINE = re.compile(r"^(\S+ \S+?),\d+ \w+ (spawned: '([^']+)' with pid|exited: (\S+) \((.*?); (?:not )?expected\))")
+_LINE = re.compile(
+    r"^(\S+ \S+?),\d+ \w+ (?:spawned: '([^']+)' with pid|exited: (\S+) \((.*?); (?:not )?expected\))", re.MULTILINE
+)
 #: How far back a process's last words are looked for, lines; and how long they take, seconds.
 _WORDS_LINES = 400
 _WORDS_SECONDS = 30.0
@@ -68,11 +69,7 @@ class History:
 def read_history(logs: Path) -> dict[str, History]:
     """By process name."""
     found: dict[str, History] = {}
-    for line in _lines(logs):
-        match = _LINE.match(line)
-        if match is None:
-            continue
-        moment, _, spawned, exited, how = match.groups()
+    for moment, spawned, exited, how in _LINE.findall(_text(logs)):
         history = found.setdefault(spawned or exited, History())
         if spawned:
             history.starts += 1
@@ -114,11 +111,9 @@ def _error(line: str) -> tuple[float | None, str]:
     return at, ": ".join([_SPEAKER.sub("", text), *more])
 
 
-def _lines(logs: Path) -> Iterator[str]:
-    for name in ("supervisord.log.1", "supervisord.log"):
-        path = logs / name
-        if path.exists():
-            yield from path.read_text(encoding="utf-8", errors="replace").splitlines()
+def _text(logs: Path) -> str:
+    paths = [logs / name for name in ("supervisord.log.1", "supervisord.log")]
+    return "".join(path.read_text(encoding="utf-8", errors="replace") for path in paths if path.exists())
 
 
 def _unix(text: str) -> float:

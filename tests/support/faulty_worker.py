@@ -2,6 +2,7 @@
 
 - ``raise-once``, ``raise-always``: after a batch's records were produced; the batch is not declared done.
 - ``never-done``: the batch is neither finished nor failed.
+- ``deaf``: what the consumer reads never arrives.
 - ``step-fails``: a step fails on every record, as a defect of ours would; the product dead-letters them.
 - ``burn``: the event loop computes for ``FAULT_SECONDS`` before it goes on.
 
@@ -18,6 +19,7 @@ from processors import __main__ as product
 from processors import pipeline
 from processors.agents import EnrichAgent
 from processors.transport import Batch
+from processors.transport.poller import Poller
 
 _FIRST = 3
 
@@ -33,6 +35,9 @@ def misbehave(fault: str, seconds: float) -> None:
             raise Fault
 
         pipeline.pair = broken  # type: ignore[assignment,attr-defined]
+        return
+    if fault == "deaf":
+        Poller._deliver = lambda self, messages: None  # type: ignore[method-assign]
         return
     process, done_after = EnrichAgent._process, Batch.done_after
     seen = 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
-from sink.batch import TopicPartition
+from runtime.unread import Partition
 from sink.watchdog import Pulse, Watchdog
 
 STALL, INSERT = 100.0, 50.0
@@ -21,7 +21,7 @@ class Rig:
         self.left: list[tuple[int, str]] = []
         self.shown: list[float] = []
         self.unread = unread
-        self.asked: list[dict[TopicPartition, int | None]] = []
+        self.asked: list[Mapping[Partition, int | None]] = []
         self.now = 0.0
         self.dog = Watchdog(
             self.pulse,
@@ -33,7 +33,7 @@ class Rig:
             clock=lambda: self.now,
         )
 
-    def _answer(self, positions: dict[TopicPartition, int | None]) -> int | None:
+    def _answer(self, positions: Mapping[Partition, int | None]) -> int | None:
         self.asked.append(positions)
         return self.unread
 

@@ -1,0 +1,90 @@
+"""Ends the process when it reads nothing although there is something to read.
+
+The transport's own watchdog sees work that is not finished. What it cannot see is a consumer that brings no work at all: joined,
+assigned, and silent. So, when nothing was read for PROCESSORS_STALL_SECONDS and nothing is in work, a thread asks the brokers with
+a client of its own whether there is anything behind the committed offsets. While Kafka does not answer, nothing is stuck.
+Time in which the whole process stood still (SIGSTOP, a frozen machine) does not count.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from processors.transport import BatchApp
+from runtime.exits import EXIT_STALLED, leave
+from runtime.unread import Partition, Since, Unread
+
+
+class Idle(NamedTuple):
+    """A consumer that has nothing in work."""
+
+    #: Records finished so far.
+    finished: int
+    #: Committed offset by assigned partition, where it is known.
+    positions: dict[Partition, int | None]
+
+
+def idle(app: BatchApp) -> Idle | None:
+    """None while it works, or has not joined. Callable from any thread."""
+    consumer = app.batch_consumer
+    if consumer is None or not consumer.joined or consumer.ledger.batches:
+        return None
+    leases = list(consumer.ledger.leases.items())
+    positions: dict[Partition, int | None] = {
+        (tp.topic, tp.partition): lease.committed for tp, lease in leases if lease.committed is not None
+    }
+    return Idle(consumer.ledger.records_finished, positions)
+
+
+class ReadWatchdog(threading.Thread):
+    """See the module. `look` as :func:`idle`."""
+
+    def __init__(
+        self,
+        look: Callable[[], Idle | None],
+        unread: Unread,
+        *,
+        stall_seconds: float,
+        leave: Callable[[int, str], object] = leave,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(name="read-watchdog", daemon=True)
+        self._look = look
+        self._unread = unread
+        self._stall_seconds = stall_seconds
+        self._leave = leave
+        self._clock = clock
+        self._interval = min(1.0, stall_seconds / 4)
+        self._looked_at = clock()
+        self._since = Since()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        while not self._stopping.wait(self._interval):
+            self.look()
+
+    def look(self) -> None:
+        """One look; ends the process when the consumer is stuck. Blocks while it asks Kafka."""
+        now = self._clock()
+        passed, self._looked_at = min(now - self._looked_at, 2 * self._interval), now
+        found = self._look()
+        if found is None:
+            self._since = Since()
+            return
+        seconds = self._since.watch((found.finished, sorted(found.positions.items())), passed)
+        if seconds <= self._stall_seconds or not found.positions:
+            return
+        left = self._unread(found.positions)
+        if left and not self._stopping.is_set():
+            self._leave(
+                EXIT_STALLED,
+                f"the consumer is stuck: nothing was read for {seconds:.0f} s, although {left} records are there "
+                "(PROCESSORS_STALL_SECONDS)",
+            )
+        self._since = Since()
