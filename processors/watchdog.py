@@ -2,7 +2,7 @@
 
 The transport's own watchdog sees work that is not finished. What it cannot see is a consumer that brings no work at all: joined,
 assigned, and silent. So, when nothing was read for PROCESSORS_STALL_SECONDS and nothing is in work, a thread asks the brokers with
-a client of its own whether there is anything behind the committed offsets. While Kafka does not answer, nothing is stuck.
+a client of its own whether there is anything behind what was read. While Kafka does not answer, nothing is stuck.
 Time in which the whole process stood still (SIGSTOP, a frozen machine) does not count.
 """
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from processors.transport import BatchApp
+from processors.transport import BatchApp, Lease
 from runtime.exits import EXIT_STALLED, leave
 from runtime.unread import Partition, Since, Unread
 
@@ -23,7 +23,7 @@ class Idle(NamedTuple):
 
     #: Records finished so far.
     finished: int
-    #: Committed offset by assigned partition, where it is known.
+    #: Next offset to read by assigned partition, where it is known.
     positions: dict[Partition, int | None]
 
 
@@ -34,9 +34,14 @@ def idle(app: BatchApp) -> Idle | None:
         return None
     leases = list(consumer.ledger.leases.items())
     positions: dict[Partition, int | None] = {
-        (tp.topic, tp.partition): lease.committed for tp, lease in leases if lease.committed is not None
+        (tp.topic, tp.partition): position for tp, lease in leases if (position := _position(lease)) is not None
     }
     return Idle(consumer.ledger.records_finished, positions)
+
+
+def _position(lease: Lease) -> int | None:
+    """Next offset to read; None when it is not known."""
+    return lease.next_fetch if lease.next_fetch >= 0 else lease.committed
 
 
 class ReadWatchdog(threading.Thread):

@@ -10,7 +10,6 @@ from runtime.unread import kafka_unread
 from tests.support.broker import Broker
 from tests.support.events import event
 from tests.support.processors import RawTopic, Workers
-from tests.support.processors_check import ready
 from tests.support.waiting import wait_for
 
 
@@ -18,8 +17,10 @@ def test_a_worker_that_reads_nothing_although_there_is_something_ends(kafka: Bro
     settings = kafka.create_topics(f"stuck-{uuid.uuid4().hex[:8]}.", 2)
     with Workers(settings, tmp_path) as workers:
         worker = workers.start(module="tests.support.faulty_worker", FAULT="deaf", PROCESSORS_STALL_SECONDS="3")
-        wait_for("the worker to be ready", lambda: ready(worker))
-        RawTopic(settings).send(event(event_id=f"e{number}") for number in range(5))
+        raw = RawTopic(settings)
+        raw.send([event(event_id="first")])
+        wait_for("the worker to commit", lambda: workers.lag() == 0)
+        raw.send(event(event_id=f"e{number}") for number in range(4))
         assert worker.exit_status() == 75
         assert "nothing was read" in worker.log.read_text()
         workers.start()

@@ -2,7 +2,7 @@
 
 - ``raise-once``, ``raise-always``: after a batch's records were produced; the batch is not declared done.
 - ``never-done``: the batch is neither finished nor failed.
-- ``deaf``: what the consumer reads never arrives.
+- ``deaf``: once something was finished, what the consumer reads never arrives.
 - ``step-fails``: a step fails on every record, as a defect of ours would; the product dead-letters them.
 - ``burn``: the event loop computes for ``FAULT_SECONDS`` before it goes on.
 
@@ -37,7 +37,13 @@ def misbehave(fault: str, seconds: float) -> None:
         pipeline.pair = broken  # type: ignore[assignment,attr-defined]
         return
     if fault == "deaf":
-        Poller._deliver = lambda self, messages: None  # type: ignore[method-assign]
+        deliver = Poller._deliver
+
+        def deaf(self: Any, messages: list[Any]) -> None:
+            if not any(lease.committable for lease in self._leases.values()):
+                deliver(self, messages)
+
+        Poller._deliver = deaf  # type: ignore[method-assign]
         return
     process, done_after = EnrichAgent._process, Batch.done_after
     seen = 0
