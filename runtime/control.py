@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -16,7 +15,7 @@ from contracts import control
 from contracts.dead_letters import Stage
 from contracts.errors import Unavailable
 from contracts.topics import CONTROL_MAX_BYTES
-from runtime.kafka import durable_producer, producer_config
+from runtime.kafka import durable_producer, producer_config, reader_config
 from runtime.settings.kafka import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -100,17 +99,10 @@ def _read(settings: KafkaSettings, timeout_seconds: float) -> list[tuple[bytes |
     """Keys and values of all records; None without the topic."""
     deadline = time.monotonic() + timeout_seconds
     topic = settings.topics.control
-    consumer = Consumer(
-        {
-            "log_level": 0,
-            **settings.client_config(),
-            "group.id": f"control-{uuid.uuid4()}",  # librdkafka wants one; nothing is ever committed to it
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-        }
-    )
+    try:
+        consumer = Consumer(reader_config(settings, "control"))
+    except KafkaException as error:
+        raise Unavailable(f"{topic} cannot be read: {error}") from error
     found: list[tuple[bytes | None, bytes | None]] = []
     try:
         known = consumer.list_topics(topic, timeout=timeout_seconds).topics[topic]
@@ -125,13 +117,13 @@ def _read(settings: KafkaSettings, timeout_seconds: float) -> list[tuple[bytes |
             message = consumer.poll(max(0.0, deadline - time.monotonic()))
             if message is None:
                 raise Unavailable(f"{topic}: no answer in {timeout_seconds:.0f} s")
-            error = message.error()
-            if error is None:
+            problem = message.error()
+            if problem is None:
                 found.append((message.key(), message.value()))
-            elif error.code() == KafkaError._PARTITION_EOF:
+            elif problem.code() == KafkaError._PARTITION_EOF:
                 left.discard(message.partition() or 0)
-            elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
-                raise KafkaException(error)
+            elif not problem.retriable() and problem.code() != KafkaError._ALL_BROKERS_DOWN:
+                raise KafkaException(problem)
     except KafkaException as error:
         raise Unavailable(f"Kafka at {settings.bootstrap_servers} does not answer: {error}") from error
     finally:

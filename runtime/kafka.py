@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,32 @@ def producer_config(
 
 def durable_producer(config: Mapping[str, Any]) -> Producer:
     return Producer(dict(config), logger=logger)
+
+
+def reader_config(settings: KafkaSettings, purpose: str) -> dict[str, Any]:
+    """librdkafka configuration of a consumer that reads partitions given to it: in no group, committing nothing.
+
+    What the operator set for members of a group is left out: it need not fit the defaults of the rest.
+    """
+    own = {name: value for name, value in settings.client_config().items() if not _is_about_groups(name)}
+    return {
+        "log_level": 0,
+        **own,
+        "group.id": f"{purpose}-{uuid.uuid4()}",  # librdkafka wants one
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+    }
+
+
+def _is_about_groups(name: str) -> bool:
+    return name.startswith("group.") or name in (
+        "session.timeout.ms",
+        "heartbeat.interval.ms",
+        "max.poll.interval.ms",
+        "partition.assignment.strategy",
+    )
 
 
 def admin(settings: KafkaSettings) -> AdminClient:

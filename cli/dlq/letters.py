@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -12,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from contracts.errors import Unavailable
 from contracts.v1.dead_letter_pb2 import DeadLetter
+from runtime.kafka import reader_config
 from runtime.settings import KafkaSettings
 
 #: Longest silence of the brokers, seconds.
@@ -38,17 +38,10 @@ class LetterLog:
         self._servers = settings.bootstrap_servers
         #: Records that are no letters, in the latest reading.
         self.unreadable = 0
-        self._consumer = Consumer(
-            {
-                "log_level": 0,
-                **settings.client_config(),
-                "group.id": f"dlq-{uuid.uuid4()}",  # librdkafka wants one; nothing is ever committed to it
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-            }
-        )
+        try:
+            self._consumer = Consumer(reader_config(settings, "dlq"))
+        except KafkaException as error:
+            raise Unavailable(f"Kafka cannot be read: {error}") from None
         try:
             self._bounds = self._find_bounds()
         except BaseException:

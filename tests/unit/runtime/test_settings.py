@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer
 from pydantic_settings import BaseSettings
 
+from runtime.kafka import reader_config
 from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
 from runtime.settings.__main__ import render
 from runtime.settings.base import env_name, is_secret
@@ -71,3 +73,19 @@ def test_no_variable_belongs_to_the_sdk_and_every_setting_is_described() -> None
 def test_the_generated_table_is_current() -> None:
     committed = Path(__file__).parents[3] / "docs/settings.md"
     assert committed.read_text() == render(), "run `make docs`"
+
+
+@pytest.mark.parametrize(
+    "set_for_members",
+    [
+        {"KAFKA_MAX_POLL_INTERVAL_MS": "10000"},
+        {"KAFKA_GROUP_PROTOCOL": "consumer", "KAFKA_GROUP_REMOTE_ASSIGNOR": "uniform"},
+        {"KAFKA_SESSION_TIMEOUT_MS": "400000"},
+    ],
+)
+def test_what_is_set_for_members_of_a_group_does_not_stop_a_reader(
+    monkeypatch: pytest.MonkeyPatch, set_for_members: dict[str, str]
+) -> None:
+    for name, value in set_for_members.items():
+        monkeypatch.setenv(name, value)
+    Consumer(reader_config(load(KafkaSettings), "test")).close()
