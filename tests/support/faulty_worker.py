@@ -34,7 +34,7 @@ def misbehave(fault: str, seconds: float) -> None:
         def broken(*_: Any) -> None:
             raise Fault
 
-        pipeline.pair = broken  # type: ignore[assignment,attr-defined]
+        pipeline.handoffs = broken  # type: ignore[assignment,attr-defined]
         return
     if fault == "deaf":
         deliver = Poller._deliver
