@@ -44,6 +44,8 @@ _ENVIRONMENT = {
     "STACK_PORTS": "fixed",
     "STACK_GATEWAYS": str(GATEWAYS),
     "STACK_PROCESSORS": str(PROCESSORS),
+    # Trials kill the same process again and again: its pauses must not grow by that.
+    "STACK_STEADY_SECONDS": "2",
     "KAFKA_TOPIC_PARTITIONS": str(PARTITIONS),
     # Shorter than in production, so that a trial of minutes sees what takes hours there.
     "PROCESSORS_SESSION_SECONDS": "6",
