@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
 import sys
 
@@ -14,7 +16,7 @@ from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, lo
 
 
 def main() -> int:
-    """0 after a graceful stop, 1 when a port is taken, 2 when a setting is wrong."""
+    """Exits with 0 after a graceful stop; 1 when a port is taken, 2 when a setting is wrong."""
     try:
         settings, kafka = load(GatewaySettings), load(KafkaSettings)
     except InvalidSettings as error:
@@ -38,8 +40,11 @@ async def _run(gateway: Gateway) -> int:
         logs.get_logger(__name__).error("cannot_listen", problem=str(error))
         return 1
     await stop.wait()
-    await gateway.stop()
-    return 0
+    await gateway.stop(exiting=True)
+    starts.note_end(0)
+    logging.shutdown()
+    # Not by returning: the gRPC server is open until now (see Gateway.stop), and ending the loop would cancel its calls.
+    os._exit(0)
 
 
 if __name__ == "__main__":

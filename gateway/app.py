@@ -121,8 +121,12 @@ class Gateway:
         log.info("gateway_started", grpc_port=ports.grpc, http_port=ports.http, topic=publisher.topic)
         return ports
 
-    async def stop(self) -> None:
-        """Stop in order, within the shutdown time. Safe to call at any point of the start."""
+    async def stop(self, *, exiting: bool = False) -> None:
+        """Stop in order, within the shutdown time. Safe to call at any point of the start.
+
+        `exiting`: the process ends right afterwards, so the gRPC door goes on refusing calls until its sockets end with the
+        process. Closing it would end a call that arrives in that moment with CANCELLED, which no client retries.
+        """
         seconds = self.settings.shutdown_seconds
         deadline = asyncio.get_running_loop().time() + seconds
         self.readiness.set(_SERVING, "stopping")
@@ -130,7 +134,7 @@ class Gateway:
             self._watch.stop()
         try:
             async with asyncio.timeout_at(deadline):
-                await self._close_doors(seconds)
+                await self._close_doors(seconds, exiting)
                 if self._publisher is not None:
                     left = max(0.1, deadline - asyncio.get_running_loop().time() - 0.2)
                     undelivered = await asyncio.to_thread(self._publisher.close, left)
@@ -142,7 +146,7 @@ class Gateway:
             log.error("shutdown_cut_short", seconds=seconds)
         log.info("gateway_stopped")
 
-    async def _close_doors(self, seconds: float) -> None:
+    async def _close_doors(self, seconds: float, exiting: bool) -> None:
         """Within :data:`_DOORS` of `seconds`."""
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -154,7 +158,7 @@ class Gateway:
         closing = []
         grace_seconds = seconds * _DOORS - (loop.time() - started)
         if self._grpc is not None:
-            closing.append(self._grpc.stop(grace_seconds))
+            closing.append(self._grpc.finish(grace_seconds) if exiting else self._grpc.stop(grace_seconds))
         if self._http is not None and self._http_task is not None:
             self._http.should_exit = True
             closing.append(_within(self._http_task, grace_seconds))

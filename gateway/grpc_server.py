@@ -7,6 +7,7 @@ services are served alike; they share requests on the wire, and the client's ing
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -45,6 +46,8 @@ INSIGHTS_SERVICE = "chaukas.gateway.v1.InsightsService"
 READINESS_SERVICE = "readiness"
 #: Kept back from a caller's deadline so that the answer arrives before it: share of it, and seconds at most.
 _DEADLINE_SHARE, _DEADLINE_SECONDS = 0.2, 0.25
+#: What grpc gets to write the last answers before the process ends, seconds.
+_WRITE_SECONDS = 0.1
 
 log = get_logger(__name__)
 
@@ -68,6 +71,8 @@ class GrpcDoor:
     ) -> None:
         self._settings = settings
         self._draining = draining
+        #: Calls that were taken and are not answered yet.
+        self._under_way = 0
         self._keys = keys
         self._admission = admission
         self._ingest = ingest
@@ -98,11 +103,18 @@ class GrpcDoor:
             status = health_pb2.HealthCheckResponse.SERVING if good else health_pb2.HealthCheckResponse.NOT_SERVING
             await self._health.set(service, status)
 
+    async def finish(self, seconds: float) -> None:
+        """Wait until every call that was taken is answered, or for `seconds`; the door stays open and refuses new ones."""
+        end = asyncio.get_running_loop().time() + seconds
+        while self._under_way and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - a few times, when leaving
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(min(_WRITE_SECONDS, seconds))  # grpc writes an answer after its handler returned
+
     async def stop(self, grace_seconds: float) -> None:
         """Close the door and let calls under way finish within the grace.
 
-        grpc ends a call that arrives meanwhile, or that outlives the grace, with CANCELLED, which no client retries:
-        :class:`gateway.draining.Draining` leaves it none of either.
+        grpc ends a call that arrives just now, or that outlives the grace, with CANCELLED, which no client retries. A process
+        that leaves calls :meth:`finish` instead and lets its sockets end with it: that is UNAVAILABLE.
         """
         await self._server.stop(grace_seconds)
 
@@ -150,6 +162,7 @@ class GrpcDoor:
         async def answer(_: object, context: Context) -> bytes:
             started = time.monotonic()
             code = "CANCELLED"
+            self._under_way += 1
             try:
                 self._draining.check()
                 with self._admission.lease() as lease:
@@ -170,6 +183,7 @@ class GrpcDoor:
                 await context.abort_with_status(rpc_status.to_status(internal_error()))
                 raise  # not reached either
             finally:
+                self._under_way -= 1
                 self._metrics.requests.labels(DOOR, method, code).inc()
                 seconds.observe(time.monotonic() - started)
 

@@ -93,8 +93,19 @@ def foreground(stack: Stack) -> Iterator[subprocess.Popen[str]]:
     """`up` without --detach; its output goes line by line to the pipe."""
     environment = {**os.environ, "STACK_DIR": str(stack.directory), "STACK_PORTS": "auto"}
     command = [sys.executable, "-m", "cli.main", "up", "--no-demo"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        yield process
+
+    def as_in_a_terminal() -> None:
+        """A shell's background job, as a test run may be, ignores Ctrl-C, and so would what it starts."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=as_in_a_terminal
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:  # it failed: do not wait for it for ever
+                process.kill()
 
 
 def read_until(process: subprocess.Popen[str], beginning: str) -> None:
