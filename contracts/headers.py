@@ -66,7 +66,7 @@ class EventHeaders(NamedTuple):
     @classmethod
     def parse(cls, headers: RawHeaders | None) -> EventHeaders:
         """Read the headers; when a name repeats, the first counts. Raises :class:`ForeignRecord`."""
-        pairs = [*headers] if headers else []
+        pairs = headers if type(headers) is list else [*headers] if headers else []
         return _as_the_gateway_writes(pairs) or _in_any_order(pairs)
 
 
@@ -79,7 +79,9 @@ _new_tuple = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 def _as_the_gateway_writes(pairs: list[Any]) -> EventHeaders | None:
     """What :func:`_in_any_order` reads, at half its cost; None when anything is not as the gateway writes it."""
     try:
-        (n1, tenant), (n2, project), (n3, event), (n4, _), (n5, received), (n6, schema), *rest = pairs
+        rest = pairs[6:]
+        first_six = pairs[:6] if rest else pairs
+        (n1, tenant), (n2, project), (n3, event), (n4, _), (n5, received), (n6, schema) = first_six
         if (n1, n2, n3, n4, n5, n6) != _LAYOUT or schema != _EVENT_SCHEMA or not tenant or not event:
             return None
         if not received.isdigit() or len(received) > 19:

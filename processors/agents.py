@@ -217,14 +217,14 @@ class _Counts:
         self.letters[bad.reason.value] = (count + 1, offset, explanation)
 
     def output(self, output: Output) -> None:
-        enrichment = output.enriched.enrichment
-        if enrichment.resend_of is not None:
-            self.fates["resend"] += 1
-        elif enrichment.conflicts_with is not None:
-            self.fates["conflict"] += 1
-        else:
+        mark, pairing = output.enriched.mark, output.enriched.pairing
+        if mark is None:
             self.fates["enriched"] += 1
-        if enrichment.duration_ms is not None and enrichment.duration_ms < 0:
+        elif mark.resend_of is not None:
+            self.fates["resend"] += 1
+        else:
+            self.fates["conflict"] += 1
+        if pairing is not None and pairing.duration_ms < 0:
             self.negative += 1
         for handoff in output.handoffs:
             self._fact("handoff", handoff.revision)

@@ -34,7 +34,9 @@ class Sender(Protocol):
 def record_bytes(value: bytes, key: bytes | None, headers: Headers) -> int:
     """An upper bound of the record's size on the wire."""
     size = len(value) + len(key or b"") + len(headers) * _HEADER_OVERHEAD_BYTES + _OVERHEAD_BYTES
-    return size + sum([len(name) + len(content or b"") for name, content in headers])
+    for name, content in headers:
+        size += len(name) + len(content) if content else len(name)
+    return size
 
 
 def check_size(enriched: Enriched, source: RawRecord) -> None:
@@ -46,7 +48,9 @@ def check_size(enriched: Enriched, source: RawRecord) -> None:
 
 def emit(sender: Sender, topics: Topics, source: RawRecord, output: Output) -> None:
     """The enriched record and the facts, with the raw record's key and timestamp."""
-    key, timestamp_ms = source.key, max(0, source.timestamp_ms)
+    key, timestamp_ms = source.key, source.timestamp_ms
+    if timestamp_ms < 0:
+        timestamp_ms = 0
     enriched = output.enriched
     sender.send(topics.enriched, enriched.value, key, timestamp_ms=timestamp_ms, headers=enriched.headers)
     for handoff in output.handoffs:

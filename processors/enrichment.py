@@ -70,7 +70,7 @@ class Enrichment:
             (
                 b"\x08" + varint(self.received_at_ns) if self.received_at_ns else b"",
                 b"" if self.clock_skew_ms is None else b"\x11" + double(self.clock_skew_ms),
-                _status(self.effective_status),
+                status(self.effective_status),
                 b"" if self.duration_ms is None else b"\x21" + double(self.duration_ms),
                 b"\x2a" + sized(self.start_event_id.encode()) if self.start_event_id else b"",
                 b""
@@ -78,7 +78,7 @@ class Enrichment:
                 else b"\x32" + sized(self.recovered.SerializeToString(deterministic=True)),
                 b"" if self.resend_of is None else b"\x38" + varint(self.resend_of),
                 b"" if self.conflicts_with is None else b"\x40" + varint(self.conflicts_with),
-                _place(self.topic, self.partition, len(offset)),
+                place(self.topic, self.partition, len(offset)),
                 offset,
                 b"\x52\x20",  # 32 bytes each
                 self.content_sha256,
@@ -91,12 +91,12 @@ class Enrichment:
 
 
 @lru_cache(maxsize=64)
-def _status(number: int) -> bytes:
+def status(number: int) -> bytes:
     return b"\x18" + int64(number) if number else b""
 
 
 @lru_cache(maxsize=4096)
-def _place(topic: str, partition: int, offset_length: int) -> bytes:
+def place(topic: str, partition: int, offset_length: int) -> bytes:
     """The field `raw` up to its offset's varint of the given length (0: no offset, because it is 0)."""
     place = facts_pb2.SourcePosition(topic=topic, partition=partition).SerializeToString()
     if offset_length:

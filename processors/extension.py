@@ -27,46 +27,37 @@ _TYPE_URL = b"type.googleapis.com/google.protobuf.Struct"
 
 def encode(enrichment: Enrichment) -> bytes:
     """The bytes to append to an event. Equal enrichments give equal bytes."""
-    raw_head, raw_tail = _raw(enrichment.topic, enrichment.partition)
+    raw_head, raw_tail = raw(enrichment.topic, enrichment.partition)
     ours = b"".join(  # sorted by key
         (
-            b"" if enrichment.clock_skew_ms is None else _SKEW + double(enrichment.clock_skew_ms),
+            b"" if enrichment.clock_skew_ms is None else SKEW + double(enrichment.clock_skew_ms),
             b"" if enrichment.conflicts_with is None else _number(b"conflicts_with", enrichment.conflicts_with),
-            _SHA256,
+            SHA256,
             hexlify(enrichment.content_sha256),
-            b"" if enrichment.cost_usd is None else _number(b"cost_usd", enrichment.cost_usd),
-            b"" if enrichment.duration_ms is None else _DURATION + double(enrichment.duration_ms),
-            _status(enrichment.effective_status),
+            b"" if enrichment.cost_usd is None else COST + double(enrichment.cost_usd),
+            b"" if enrichment.duration_ms is None else DURATION + double(enrichment.duration_ms),
+            status(enrichment.effective_status),
             raw_head,
             double(enrichment.offset),
             raw_tail,
-            _received_at(enrichment.received_at_ns),
+            RECEIVED,
+            rfc3339(enrichment.received_at_ns).encode(),
             b"" if enrichment.recovered is None else _nested(b"recovered", _recovered(enrichment.recovered)),
             b"" if enrichment.resend_of is None else _number(b"resend_of", enrichment.resend_of),
             _string(b"start_event_id", enrichment.start_event_id) if enrichment.start_event_id else b"",
         )
     )
-    return _envelope(len(ours)) + ours
+    return envelope(len(ours)) + ours
 
 
 def rfc3339(time_ns: int) -> str:
     """RFC 3339 with nanoseconds and Z, of Unix nanoseconds from 1970 on: always 30 characters."""
     seconds, nanos = divmod(time_ns, NANOS)
-    return f"{_whole_seconds(seconds)}.{nanos:09d}Z"
+    return f"{whole_seconds(seconds)}.{nanos:09d}Z"
 
 
-def _whole_seconds(seconds: int) -> str:
+def whole_seconds(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _received_at(time_ns: int) -> bytes:
-    seconds, nanos = divmod(time_ns, NANOS)
-    return b"%b%09dZ" % (_received_second(seconds), nanos)
-
-
-@lru_cache(maxsize=1024)
-def _received_second(seconds: int) -> bytes:
-    return _RECEIVED + _whole_seconds(seconds).encode() + b"."
 
 
 # ---------------------------------------------------------------- google.protobuf.Struct, by hand
@@ -82,10 +73,11 @@ def _head(key: bytes, kind: bytes, length: int) -> bytes:
 
 _DOUBLE, _STRING, _STRUCT = b"\x11", b"\x1a", b"\x2a"
 
-_SKEW = _head(b"clock_skew_ms", _DOUBLE, 8)
-_DURATION = _head(b"duration_ms", _DOUBLE, 8)
-_SHA256 = _head(b"content_sha256", _STRING, 64)
-_RECEIVED = _head(b"received_at", _STRING, 30)
+SKEW = _head(b"clock_skew_ms", _DOUBLE, 8)
+DURATION = _head(b"duration_ms", _DOUBLE, 8)
+COST = _head(b"cost_usd", _DOUBLE, 8)
+SHA256 = _head(b"content_sha256", _STRING, 64)
+RECEIVED = _head(b"received_at", _STRING, 30)
 
 
 def _number(key: bytes, value: float) -> bytes:
@@ -94,11 +86,11 @@ def _number(key: bytes, value: float) -> bytes:
 
 def _string(key: bytes, value: str) -> bytes:
     content = value.encode()
-    return _string_head(key, len(content)) + content
+    return string_head(key, len(content)) + content
 
 
 @lru_cache(maxsize=1024)
-def _string_head(key: bytes, length: int) -> bytes:
+def string_head(key: bytes, length: int) -> bytes:
     return _head(key, _STRING, length)
 
 
@@ -107,12 +99,12 @@ def _nested(key: bytes, entries: bytes) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _status(number: int) -> bytes:
+def status(number: int) -> bytes:
     return _string(b"effective_status", status_name(number))
 
 
 @lru_cache(maxsize=1024)
-def _raw(topic: str, partition: int) -> tuple[bytes, bytes]:
+def raw(topic: str, partition: int) -> tuple[bytes, bytes]:
     """`raw` around the offset's eight bytes: its keys are sorted, so the offset comes first."""
     offset_head = _head(b"offset", _DOUBLE, 8)
     tail = _number(b"partition", partition) + _string(b"topic", topic)
@@ -125,7 +117,7 @@ def _recovered(recovered: Recovered) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _envelope(length: int) -> bytes:
+def envelope(length: int) -> bytes:
     """Everything before our entries: field 99, the Any, its type, and the Struct's one key."""
     ours = _head(KEY.encode(), _STRUCT, length)
     content = b"\x0a" + sized(_TYPE_URL) + b"\x12" + varint(len(ours) + length) + ours  # Any.type_url, Any.value

@@ -5,6 +5,7 @@ Identity comes from the record's headers, which the gateway wrote after its chec
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -68,12 +69,14 @@ class Incoming:
     """One accepted event with its place in the raw topic. Read-only by convention: it is made once per record."""
 
     __slots__ = (
+        "_scope",
         "_session",
         "canonical_sha256",
         "content_sha256",
         "event",
         "event_id",
         "has_enrichment_header",
+        "id_key",
         "offset",
         "project_id",
         "received_at_ns",
@@ -97,11 +100,17 @@ class Incoming:
         self.tenant_id, self.project_id, self.event_id, received_at_ns, _, _, enrichment = headers
         self.received_at_ns = received_at_ns
         self.has_enrichment_header = enrichment is not None
+        tenant, self._scope = _scope(self.tenant_id, self.project_id)
+        #: Tenant and event id as one string: no other pair gives the same.
+        self.id_key = tenant + self.event_id
         self.session_id: str = event.session_id
         self.span_id: str = event.span_id
         self.type: int = event.type
         #: Event.timestamp in Unix nanoseconds; None when the client gave none (or one that protobuf forbids).
-        self.timestamp_ns = sent = timestamp_ns(event)
+        stamp = event.timestamp
+        seconds, nanos = stamp.seconds, stamp.nanos
+        usual = 0 < seconds <= _MAX_SECONDS and 0 <= nanos < NANOS
+        self.timestamp_ns = sent = seconds * NANOS + nanos if usual else timestamp_ns(event)
         #: When it happened: the timestamp, else the time of receipt.
         self.time_ns = received_at_ns if sent is None else sent
         self.content_sha256 = content = sha256(value).digest()
@@ -114,10 +123,16 @@ class Incoming:
         """Tenant, project and session as one string, the beginning of keys in the window: no other triple gives the same."""
         known = self._session
         if not known:
-            tenant, project, session = self.tenant_id, self.project_id, self.session_id
-            known = f"{len(tenant)}:{tenant}{len(project)}:{project}{len(session)}:{session}"
-            self._session = known
+            session = self.session_id
+            self._session = known = f"{self._scope}{len(session)}:{session}"
         return known
+
+
+@lru_cache(maxsize=1024)
+def _scope(tenant_id: str, project_id: str) -> tuple[str, str]:
+    """The beginnings of keys: of a tenant's, and of a tenant's and project's."""
+    tenant = f"{len(tenant_id)}:{tenant_id}"
+    return tenant, f"{tenant}{len(project_id)}:{project_id}"
 
 
 def timestamp_ns(event: Any) -> int | None:
@@ -147,10 +162,11 @@ def read(record: RawRecord) -> Incoming:
         canonical = event.SerializeToString(deterministic=True)
     except (DecodeError, EncodeError) as error:
         raise BadRecord(Reason.UNPARSEABLE, f"no {h.EVENT_SCHEMA}: {error}") from None
-    if event.event_id != headers.event_id:
+    tenant_id, project_id, event_id, _, _, _, _ = headers
+    if event.event_id != event_id:
         raise BadRecord(Reason.FOREIGN_RECORD, "header event_id differs from the event's")
-    if event.tenant_id != headers.tenant_id:
+    if event.tenant_id != tenant_id:
         raise BadRecord(Reason.FOREIGN_RECORD, "header tenant_id differs from the event's")
-    if event.project_id != headers.project_id:
+    if event.project_id != project_id:
         raise BadRecord(Reason.FOREIGN_RECORD, "header project_id differs from the event's")
     return Incoming(record, value, headers, event, canonical)

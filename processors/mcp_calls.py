@@ -28,6 +28,9 @@ _START, _END = int(pb.EVENT_TYPE_MCP_CALL_START), int(pb.EVENT_TYPE_MCP_CALL_END
 MCP_TYPES = frozenset((_START, _END))
 
 _NAMESPACE = uuid.UUID("0d0d2f0e-7a4f-5c43-9d3c-6f4e1f7a2b11")
+_NAMESPACE_BYTES = _NAMESPACE.bytes
+#: A hexadecimal digit with its two high bits set as a UUID's variant says.
+_VARIANTS = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 
 
 @dataclass(slots=True)
@@ -75,8 +78,8 @@ def call_id(event: Incoming) -> str:
 
 def _uuid5(name: str) -> str:
     """``str(uuid.uuid5(_NAMESPACE, name))`` at a third of its cost."""
-    digest = sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
+    digest = sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).hexdigest()
+    variant = _VARIANTS[digest[16]]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
@@ -148,21 +151,20 @@ def _fact(event: Incoming, start: Side | None, end: Side | None) -> facts_pb2.Mc
     first = start or end
     assert first is not None
     other = end or first
-    fact = facts_pb2.McpCallFact(
-        call_id=call_id(event),
-        tenant_id=event.tenant_id,
-        project_id=event.project_id,
-        session_id=event.session_id,
-        span_id=event.span_id,
-        trace_id=first.trace_id or other.trace_id,
-        agent_id=first.agent_id or other.agent_id,
-        agent_name=first.agent_name or other.agent_name,
-        server_name=first.server_name or other.server_name,
-        server_url=first.server_url or other.server_url,
-        operation=first.operation or other.operation,
-        method=first.method or other.method,
-        request_bytes=first.request_bytes or other.request_bytes,
-    )
+    fact = facts_pb2.McpCallFact()  # field by field: half the cost of arguments
+    fact.call_id = call_id(event)
+    fact.tenant_id = event.tenant_id
+    fact.project_id = event.project_id
+    fact.session_id = event.session_id
+    fact.span_id = event.span_id
+    fact.trace_id = first.trace_id or other.trace_id
+    fact.agent_id = first.agent_id or other.agent_id
+    fact.agent_name = first.agent_name or other.agent_name
+    fact.server_name = first.server_name or other.server_name
+    fact.server_url = first.server_url or other.server_url
+    fact.operation = first.operation or other.operation
+    fact.method = first.method or other.method
+    fact.request_bytes = first.request_bytes or other.request_bytes
     topic, partition = event.record.topic, event.record.partition
     if start is not None:
         fact.start_event_id = start.event_id

@@ -8,8 +8,7 @@ does not use its START up: a second END of the span pairs with it again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from chaukas.spec.common.v1 import events_pb2 as pb
 
@@ -19,20 +18,14 @@ from processors.intake import Incoming
 from processors.statuses import START_OF_END, START_TYPES
 from processors.window import Recent, Window
 
-
-@dataclass(slots=True)
-class Start:
-    """What is remembered of a START."""
-
-    offset: int
-    event_id: str
-    time_ns: int
-    #: What its END may lose, see :func:`_content`; empty when there is nothing.
-    content: tuple[str, ...]
+#: What is remembered of a START: offset, event id, time (Unix nanoseconds), and what its END may lose (see :func:`_content`;
+#: empty when there is nothing). A plain tuple: it costs the least to make, and the garbage collector forgets it.
+Start = tuple[int, str, int, tuple[str, ...]]
+#: The first part of keys, by type of START.
+_FAMILY = {kind: f"{kind}:" for kind in START_TYPES}
 
 
-@dataclass(slots=True)
-class Pairing:
+class Pairing(NamedTuple):
     """What an END gets from its START."""
 
     start_event_id: str
@@ -58,21 +51,18 @@ def pair(state: Spans, event: Incoming) -> Pairing | None:
     start_type = START_OF_END.get(event.type)
     if start_type is None:
         if event.type in START_TYPES and event.session_id and event.span_id:
-            start = Start(event.offset, event.event_id, event.time_ns, _content(event))
-            state.starts.put(f"{event.type}:{event.session}{event.span_id}", start, event.offset)
+            start = (event.offset, event.event_id, event.time_ns, _content(event))
+            state.starts.put(_FAMILY[event.type] + event.session + event.span_id, start, event.offset)
         return None
     if not event.session_id or not event.span_id:
         return None
-    found = state.starts.get(f"{start_type}:{event.session}{event.span_id}")
-    if found is None or found.offset < state.window.oldest(event.offset):
+    found = state.starts.get(_FAMILY[start_type] + event.session + event.span_id)
+    if found is None or found[0] < state.window.oldest(event.offset):
         state.misses += 1
         return None
-    lost_content = found.content and event.event.HasField("error")
-    return Pairing(
-        start_event_id=found.event_id,
-        duration_ms=(event.time_ns - found.time_ns) / 1_000_000,
-        recovered=_recovered(start_type, found.content) if lost_content else None,
-    )
+    _, start_event_id, started_ns, content = found
+    recovered = _recovered(start_type, content) if content and event.event.HasField("error") else None
+    return Pairing(start_event_id, (event.time_ns - started_ns) / 1_000_000, recovered)
 
 
 def _content(event: Incoming) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from contracts import headers as h
 from contracts.dead_letters import Reason
@@ -67,22 +67,23 @@ def process_all(state: PartitionState, records: Iterable[RawRecord]) -> Iterator
     Some records at a time take the same step, then all of them the next: each step's code and tables stay in the processor's
     caches, which saves a sixth of all steps together. Reading and enriching touch no state, so nothing else changes.
     """
-    source = iter(records)
+    source, derive = iter(records), partial(_derive, state)
     while chunk := list(islice(source, CHUNK)):
-        events = _each(partial(_next, state), chunk)
-        derived = _each(partial(_derive, state), events)
-        yield from zip(chunk, _each(_finish, derived), strict=True)
+        _in_order(state, chunk)
+        events: list[Incoming | BadRecord]
+        try:
+            events = [*map(intake.read, chunk)]
+        except BadRecord:  # and perhaps more of them
+            events = _each(intake.read, chunk)
+        yield from zip(chunk, _each(_finish, _each(derive, events)), strict=True)
 
 
 def _each(step: Callable[[Any], T], items: Iterable[Any]) -> list[T | BadRecord]:
     """`step` of each item; what is bad already, or becomes so, stays in its place."""
     found: list[T | BadRecord] = []
     for item in items:
-        if isinstance(item, BadRecord):
-            found.append(item)
-            continue
         try:
-            found.append(step(item))
+            found.append(item if isinstance(item, BadRecord) else step(item))
         except BadRecord as bad:
             found.append(bad.with_traceback(None))  # it would hold this list, and the list it
     return found
@@ -109,14 +110,8 @@ def _is_replay(record: RawRecord) -> bool:
     return any(name == h.REPLAY_OF for name, _ in record.headers)
 
 
-class _Derived(NamedTuple):
-    """What the steps with a state say about an event."""
-
-    event: Incoming
-    mark: Mark | None
-    pairing: Pairing | None
-    handoffs: list[facts_pb2.HandoffFact]
-    mcp_calls: list[facts_pb2.McpCallFact]
+#: An event and what the steps with a state say about it: a plain tuple, one is made for every event.
+_Derived = tuple[Incoming, Mark | None, Pairing | None, list[facts_pb2.HandoffFact], list[facts_pb2.McpCallFact]]
 
 
 def _derive(state: PartitionState, event: Incoming) -> _Derived:
@@ -124,17 +119,13 @@ def _derive(state: PartitionState, event: Incoming) -> _Derived:
     try:
         marked = mark(state.ids, event)
         if marked is not None and not _is_replay(event.record):
-            return _Derived(event, marked, None, [], [])
-        return _level_2(state, event)
+            return event, marked, None, [], []
+        kind = event.type
+        pairing = pair(state.spans, event) if kind in SPAN_TYPES else None
+        handed_off = handoffs(state.handoffs, event)
+        return event, None, pairing, handed_off, mcp_calls(state.mcp_calls, event) if kind in MCP_TYPES else []
     except Exception as error:
         raise _step_failed(error) from error
-
-
-def _level_2(state: PartitionState, event: Incoming) -> _Derived:
-    kind = event.type
-    pairing = pair(state.spans, event) if kind in SPAN_TYPES else None
-    facts = handoffs(state.handoffs, event)
-    return _Derived(event, None, pairing, facts, mcp_calls(state.mcp_calls, event) if kind in MCP_TYPES else [])
 
 
 def _finish(derived: _Derived) -> Output:
@@ -155,7 +146,15 @@ def _step_failed(error: Exception) -> BadRecord:
 
 
 def _next(state: PartitionState, record: RawRecord) -> Incoming:
-    if record.offset < state.next_offset:
-        raise AssertionError(f"offset {record.offset} after {state.next_offset - 1}: a partition is read in order")
-    state.next_offset = record.offset + 1
+    _in_order(state, (record,))
     return intake.read(record)
+
+
+def _in_order(state: PartitionState, records: Iterable[RawRecord]) -> None:
+    following = state.next_offset
+    for record in records:
+        offset = record.offset
+        if offset < following:
+            raise AssertionError(f"offset {offset} after {following - 1}: a partition is read in order")
+        following = offset + 1
+    state.next_offset = following

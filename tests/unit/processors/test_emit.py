@@ -76,7 +76,7 @@ def test_what_the_enriched_topic_would_not_take_is_a_bad_record() -> None:
     source = raw_record(event())
     made = process(PartitionState(Window(10)), source).enriched
     emit.check_size(made, source)
-    large = Enriched(bytes(ENRICHED_MAX_BYTES), made.headers, made.enrichment)
+    large = Enriched(bytes(ENRICHED_MAX_BYTES), made.headers)
     with pytest.raises(BadRecord, match="the topic takes") as caught:
         emit.check_size(large, source)
     assert caught.value.reason is Reason.TOO_LARGE

@@ -13,8 +13,13 @@ from hypothesis import strategies as st
 from contracts.v1 import enrichment_pb2
 from processors import extension
 from processors.enrichment import Enrichment, Recovered
+from processors.forms import common_forms
+from processors.intake import read
+from processors.pair import Pairing
+from processors.pricing import PRICE_TABLE
 from processors.statuses import status_name
 from processors.wire import int64, varint
+from tests.support.raw_records import raw_record
 
 doubles = st.floats(allow_nan=False)
 text = st.text(max_size=300)
@@ -99,6 +104,46 @@ def test_the_extension_is_what_the_struct_api_writes(made: Enrichment) -> None:
 @given(enrichments())
 def test_the_header_is_what_the_message_writes(made: Enrichment) -> None:
     assert made.serialize() == as_message(made).SerializeToString(deterministic=True)
+
+
+@given(
+    st.integers(1, 2**63 - 1),
+    st.one_of(st.integers(0, 300), st.integers(0, 2**53)),
+    st.sampled_from(["chaukas.events.raw", "100 %b of %", "é" * 100]),
+    st.integers(0, 2**31 - 1),
+    st.sampled_from([0, 1, 3, 4, 37, 99, -1]),
+    doubles,
+    st.none() | st.builds(Pairing, text.filter(bool), doubles, st.none()),
+    st.none() | doubles,
+)
+def test_both_forms_at_once_are_the_same_bytes(
+    received_at_ns: int,
+    offset: int,
+    topic: str,
+    partition: int,
+    status: int,
+    skew_ms: float,
+    pairing: Pairing | None,
+    cost: float | None,
+) -> None:
+    record = raw_record(pb.Event(event_id="e", tenant_id="t"), offset, topic=topic, partition=partition)
+    record.headers[4] = ("received_at_ns", str(received_at_ns).encode())
+    event = read(record)
+    made = Enrichment(
+        received_at_ns=received_at_ns,
+        effective_status=status,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        content_sha256=event.content_sha256,
+        canonical_sha256=event.canonical_sha256,
+        clock_skew_ms=skew_ms,
+    )
+    if pairing is not None:
+        made.start_event_id, made.duration_ms, _ = pairing
+    if cost is not None:
+        made.cost_usd, made.price_table = cost, PRICE_TABLE
+    assert common_forms(event, status, skew_ms, pairing, cost) == (made.serialize(), extension.encode(made))
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
