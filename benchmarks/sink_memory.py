@@ -7,7 +7,6 @@ broker would have to keep them all; what librdkafka fetches ahead (64 MiB) comes
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
 import sys
@@ -31,7 +30,8 @@ from contracts.topics import Topics
 from contracts.v1.enrichment_pb2 import Enrichment
 from runtime.health import Readiness
 from runtime.settings import SinkSettings, load
-from sink.batch import BatchPolicy
+from sink import garbage
+from sink.batch import MIN_AGE_SECONDS, BatchPolicy
 from sink.consumer import SinkConsumer
 from sink.metrics import SinkMetrics
 from sink.migrate import migrate
@@ -150,8 +150,7 @@ class _NoLetters:
 
 def run() -> Iterator[Result]:
     # As the process does: see sink/__main__.py.
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    garbage.arrange(writes=True)
     settings = load(SinkSettings)
     source = _Source(EVENTS)
     with tempfile.TemporaryDirectory() as directory:
@@ -180,7 +179,7 @@ def _store_all(store: Store, source: _Source, settings: SinkSettings) -> list[tu
     """(events committed, resident bytes) every half second. Blocks until all are stored."""
     metrics = SinkMetrics(CollectorRegistry())
     writer = Writer(arrow_insert(store.writer, 60), _NoLetters(), metrics)
-    policy = BatchPolicy(settings.batch_rows, settings.batch_bytes, settings.batch_age_seconds)
+    policy = BatchPolicy(settings.batch_rows, settings.batch_bytes, settings.batch_age_seconds, MIN_AGE_SECONDS)
     consumer: Any = source
     loop = SinkConsumer(consumer, TOPICS, writer, policy, metrics, Readiness(), revoke_seconds=5)
     process, ended = psutil.Process(), threading.Event()

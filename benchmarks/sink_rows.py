@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 from benchmarks.measure import Result, compare
 from benchmarks.sink_records import records
 from contracts.topics import Topics
+from sink import garbage
 from sink.migrate import migrate
 from sink.parsed_rows import map_singly
 from sink.rows import CHUNK, map_events
@@ -24,8 +24,7 @@ EVENTS = 50_000
 
 def run() -> Iterator[Result]:
     # As the process does: see sink/__main__.py.
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    garbage.arrange(writes=True)
     sources = records(EVENTS, Topics("bench."))
 
     def map_all() -> pa.Table:

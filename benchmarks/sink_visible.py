@@ -1,9 +1,10 @@
 """How long after its acknowledgement by Kafka an event shows in QueryEvents, at half of what the sink sustains.
 
-The sink as its own process (`--role all`) on a real broker. First a backlog, of which the sink's own counter tells how many
-events a second it stores; then half of that for a while, evenly, with a probe every 50 ms: an event of a session of its own
-that a client asks QueryEvents for, ten times a second, until it is there. Everything shares one machine: broker, sink, producer
-and the asking client.
+The sink as its own process (`--role all`) on a real broker. What it sustains: LOAD events are
+offered as fast as they are stored, at most AHEAD of them unstored; then it is waited until everything is stored and the merges
+that the load left behind are done. The events by all of that time are the rate: a load that goes on for ever leaves no merge
+for later. Then half of that rate for SECONDS, evenly, with a probe every 50 ms: an event of a session of its own that a client
+asks QueryEvents for, ten times a second, until it is there. Everything shares one machine: broker, sink, producer and the asking client.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 from chaukas.spec.common.v1 import query_pb2
 from chaukas.spec.server.v1 import server_pb2, server_pb2_grpc
 from confluent_kafka import Producer
@@ -35,8 +37,13 @@ from tests.support.sink_records import RECEIVED_NS, enriched_record
 from tests.support.waiting import wait_for
 
 PARTITIONS = 4
-BACKLOG = 200_000
-SECONDS = 20
+LOAD, SECONDS = 400_000, 25
+#: Two full batches.
+AHEAD = 100_000
+#: How often the offer looks at what is stored, seconds.
+LOOK_SECONDS = 0.05
+#: Merges are done when the sink uses less than this share of a core for REST_SECONDS.
+REST_SHARE, REST_SECONDS, REST_MOST_SECONDS = 0.15, 1.0, 120.0
 PROBE_SECONDS, TICK_SECONDS, ASK_SECONDS = 0.05, 0.01, 0.1
 GOAL_SECONDS = 2.0
 TENANT = "tenant"
@@ -61,20 +68,27 @@ def run() -> Iterator[Result]:
 def _measure(sink: SinkUnderTest) -> Iterator[Result]:
     topics = sink.kafka.topics
     producer = _Sender(sink.kafka)
-    for record in records(BACKLOG, topics, PARTITIONS, seed=1):
-        producer.send(record)
-    producer.flush()
+    stream = records(LOAD, topics, PARTITIONS, seed=1)
     sink.start(role="all")
-    rate = _sustained(sink)
-    wait_for("the backlog to be stored", lambda: sink.lag() == 0)
+    wait_for("the sink to be ready", lambda: sink.ready().get("status") == "ready")
+    rate, merging = _sustained(producer, stream, sink)
     half = int(rate / 2)
     stream = records(half * SECONDS, topics, PARTITIONS, seed=2)
     asking = _Asking(sink.grpc_port())
     asking.start()
+    cpu, since = _cpu_seconds(sink), time.monotonic()
+    inserts = sink.metric("sink_insert_seconds_count"), sink.metric("sink_insert_seconds_sum")
     acknowledged = _offer(producer, stream, half, sink)
     seen = asking.wait(set(acknowledged))
+    cores = (_cpu_seconds(sink) - cpu) / (time.monotonic() - since)
+    count = sink.metric("sink_insert_seconds_count") - inserts[0]
+    took = (sink.metric("sink_insert_seconds_sum") - inserts[1]) / count
     delays = sorted(seen[one] - at for one, at in acknowledged.items())
-    print(f"  {rate:.0f} events/s sustained; {len(delays)} probes at {half} events/s", file=sys.stderr)
+    print(
+        f"  {rate:.0f} events/s sustained, {merging:.0%} of the time merging only; at {half} events/s {len(delays)} probes, "
+        f"{cores:.2f} cores of the sink, {count:.0f} inserts of {len(stream) / count:.0f} events, {took:.2f} s each",
+        file=sys.stderr,
+    )
     for percent in (50, 99):
         delay = statistics.quantiles(delays, n=100, method="inclusive")[percent - 1]
         what = f"ack to visible at half of the load, p{percent} ({delay:.2f} s)"
@@ -108,17 +122,42 @@ class _Sender:
         assert self._producer.flush(60) == 0
 
 
-def _sustained(sink: SinkUnderTest) -> float:
-    """Events a second while the backlog is stored, from the first insert's end to the last's."""
-    first: tuple[float, float] | None = None
+def _sustained(producer: _Sender, stream: list[SourceRecord], sink: SinkUnderTest) -> tuple[float, float]:
+    """Events a second, all merges included; and the part of the time that was only merging."""
+    started, sent = time.monotonic(), 0
+    while sent < len(stream):
+        room = int(sink.metric("sink_rows_stored_total")) + AHEAD - sent
+        for record in stream[sent : sent + room]:
+            producer.send(record)
+        sent += len(stream[sent : sent + room])
+        producer.poll()
+        time.sleep(LOOK_SECONDS)
+    producer.flush()
+    wait_for("the load to be stored", lambda: sink.metric("sink_rows_stored_total") >= len(stream))
+    stored = time.monotonic()
+    at_rest = _at_rest(sink)
+    return len(stream) / (at_rest - started), (at_rest - stored) / (at_rest - started)
+
+
+def _at_rest(sink: SinkUnderTest) -> float:
+    """When the sink began to do nothing; blocks until it has for REST_SECONDS, at most REST_MOST_SECONDS."""
+    assert sink.process is not None
+    process = psutil.Process(sink.process.pid)
+    deadline = time.monotonic() + REST_MOST_SECONDS
     while True:
-        done, now = sink.metric("sink_rows_stored_total"), time.monotonic()
-        if done and first is None:
-            first = (done, now)
-        if done >= BACKLOG:
-            assert first is not None
-            return (done - first[0]) / (now - first[1])
-        time.sleep(0.02)
+        before, since = process.cpu_times(), time.monotonic()
+        time.sleep(REST_SECONDS)
+        after = process.cpu_times()
+        spent = after.user + after.system - before.user - before.system
+        if spent < REST_SHARE * REST_SECONDS:
+            return since
+        assert since < deadline, "the sink does not come to rest"
+
+
+def _cpu_seconds(sink: SinkUnderTest) -> float:
+    assert sink.process is not None
+    times = psutil.Process(sink.process.pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def _offer(producer: _Sender, stream: list[SourceRecord], rate: int, sink: SinkUnderTest) -> dict[str, float]:

@@ -10,6 +10,12 @@ from contracts.dead_letters import SourceRecord
 #: (topic, partition)
 TopicPartition = tuple[str, int]
 
+#: A batch waits at least this long, seconds: bounds the parts per second when little comes.
+MIN_AGE_SECONDS = 0.25
+#: A batch waits this many times as long as the insert before it took: inserting takes at most a fifth of the time as long as
+#: waiting costs less than the greatest age. See docs/adr/0021.
+WAIT_PER_INSERT = 4.0
+
 
 @dataclass(slots=True)
 class Batch:
@@ -63,13 +69,21 @@ class BatchPolicy:
     max_bytes: int
     #: From the first record on.
     max_age_seconds: float
+    #: The same while inserts are quick; None: `max_age_seconds`, however long they take.
+    min_age_seconds: float | None = None
 
     def is_full(self, batch: Batch) -> bool:
         """No more records should be added."""
         return len(batch.records) >= self.max_rows or batch.bytes >= self.max_bytes
 
-    def is_due(self, batch: Batch, now: float) -> bool:
-        """The batch should be inserted: full, or old enough."""
+    def wait_seconds(self, insert_seconds: float) -> float:
+        """The age at which a batch is due, when the insert before it took `insert_seconds`."""
+        if self.min_age_seconds is None:
+            return self.max_age_seconds
+        return min(self.max_age_seconds, max(self.min_age_seconds, WAIT_PER_INSERT * insert_seconds))
+
+    def is_due(self, batch: Batch, now: float, insert_seconds: float = 0.0) -> bool:
+        """The batch should be inserted: full, or old enough after an insert of `insert_seconds`."""
         if batch.opened_at is None:
             return False
-        return self.is_full(batch) or now - batch.opened_at >= self.max_age_seconds
+        return self.is_full(batch) or now - batch.opened_at >= self.wait_seconds(insert_seconds)

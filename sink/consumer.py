@@ -3,19 +3,20 @@
 An offset is committed only after the rows before it are stored (and their dead letters acknowledged). The order, per turn
 of :meth:`SinkConsumer.turn`:
 
-1. Poll: records go into the open batch together with the offset that follows them.
+1. Poll: records go into the open batch together with the offset that follows them; as they come they are mapped (pure), in
+   parts.
 2. If the running insert is through: commit its offsets. Only here, and in 5, is anything committed.
-3. If the open batch is due (rows, bytes or age) and no insert runs: map its rows (pure) and hand them to the writer's thread,
-   which inserts them with a bounded time per insert, retries what is transient, and isolates and dead-letters what is not.
+3. If the open batch is due (rows, bytes or age) and no insert runs: map what is left of it and hand it to the writer's
+   thread, which inserts it with a bounded time per insert, retries what is transient, and isolates and dead-letters what is not.
    A flood of dead letters ends the process here, before anything of the batch is stored.
-4. If the open batch is full and the insert still runs: map it already, so that it follows at once, and open another. If that
+4. If the open batch is full and the insert still runs: map what is left, so that it follows at once, and open another. If that
    is full as well: pause the partitions and go on polling, so that the group keeps this member; resume when the writer took
    a batch. ClickHouse being away is no more than a long insert: nothing is dropped.
 5. On revoke: the open and the mapped batch are forgotten; the running insert gets until the deadline to finish and is then
    committed, else given up without a commit. Whoever gets the partitions reads those records again, and the engine makes
    them one row.
 
-At most three batches are in memory: the open one, the mapped one and the one being inserted.
+At most three batches are in memory: the open one, the mapped one and the one being inserted, each with its rows.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from contracts.v1.dead_letter_pb2 import DeadLetter
 from runtime.health import Readiness
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
+from sink.ahead import Ahead
 from sink.batch import Batch, BatchPolicy
 from sink.batch import TopicPartition as Partition
 from sink.flood import FloodGuard
@@ -63,10 +65,13 @@ TAKE_OVER_SECONDS = 10.0
 class _Insert:
     """A batch on its way into the store."""
 
-    def __init__(self, prepared: Prepared, abandon: threading.Event, future: Future[list[DeadLetter]]) -> None:
+    def __init__(
+        self, prepared: Prepared, abandon: threading.Event, future: Future[list[DeadLetter]], started_at: float
+    ) -> None:
         self.prepared = prepared
         self.abandon = abandon
         self.future = future
+        self.started_at = started_at
 
 
 class SinkConsumer:
@@ -101,9 +106,12 @@ class SinkConsumer:
         self._flood = flood or FloodGuard()
         self._pulse = pulse or Pulse()
         self._batch = Batch()
+        self._ahead = Ahead(topics)
         #: A full batch with what it leads to, waiting for the running insert.
         self._mapped: tuple[Batch, Prepared] | None = None
         self._insert: _Insert | None = None
+        #: How long the last insert took, seconds.
+        self._insert_seconds = 0.0
         self._waiting_since: float | None = None
         self._paused = False
         self._committed: dict[Partition, int] = {}
@@ -143,7 +151,7 @@ class SinkConsumer:
         waiting = self._poll_or_wait(full)  # 1, 4
         self._finish_insert()  # 2
         if self._insert is None:  # 3
-            if self._mapped is not None or self._policy.is_due(self._batch, self._clock()):
+            if self._mapped is not None or self._policy.is_due(self._batch, self._clock(), self._insert_seconds):
                 self._start_insert()
         elif self._mapped is None and self._policy.is_full(self._batch):  # 4
             self._mapped = self._map_batch()
@@ -166,6 +174,7 @@ class SinkConsumer:
         messages = self._consumer.consume(min(POLL_RECORDS, room), POLL_SECONDS)
         good = [message for message in messages if message.error() is None]
         self._batch.extend(source_records(good), self._clock())
+        self._ahead.advance(self._batch)
         if len(good) < len(messages):
             for message in messages:
                 if (error := message.error()) is not None:
@@ -188,7 +197,7 @@ class SinkConsumer:
     def _map_batch(self) -> tuple[Batch, Prepared]:
         batch, self._batch = self._batch, Batch()
         self._waiting_since = None
-        return batch, prepare(batch, self._topics)
+        return batch, self._ahead.finish(batch)
 
     def _start_insert(self) -> None:
         batch, prepared = self._mapped or self._map_batch()
@@ -197,7 +206,8 @@ class SinkConsumer:
         abandon = threading.Event()
         self._metrics.batch_records.observe(prepared.records)
         self._pulse.busy = True
-        self._insert = _Insert(prepared, abandon, self._threads.submit(self._writer.store, prepared, abandon))
+        future = self._threads.submit(self._writer.store, prepared, abandon)
+        self._insert = _Insert(prepared, abandon, future, self._clock())
         self._resume()
 
     def _finish_insert(self) -> None:
@@ -206,6 +216,7 @@ class SinkConsumer:
         if insert is None or not insert.future.done():
             return
         self._insert = None
+        self._insert_seconds = self._clock() - insert.started_at
         self._pulse.busy = False
         try:
             insert.future.result()
@@ -291,6 +302,7 @@ class SinkConsumer:
     def _forget(self, partitions: Sequence[TopicPartition]) -> None:
         gone = [(partition.topic, partition.partition) for partition in partitions]
         self._batch = self._batch.without(gone)
+        self._ahead.forget()
         if self._mapped is not None:
             left = self._mapped[0].without(gone)
             self._mapped = (left, prepare(left, self._topics)) if left.records else None

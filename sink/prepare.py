@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pyarrow as pa
@@ -80,10 +80,11 @@ def prepare(batch: Batch, topics: Topics) -> Prepared:
             others[table].rows.append(row)
             others[table].sources.append(source)
 
-    events = [record for record in batch.records if record.topic == topics.enriched]
+    enriched = topics.enriched
+    events = [record for record in batch.records if record.topic == enriched]
     if len(events) < len(batch.records):
         for source in batch.records:
-            if source.topic != topics.enriched:
+            if source.topic != enriched:
                 table, row_of = rows_of[source.topic]
                 add(table, source, partial(row_of, source))
     mapped = map_events(events)
@@ -101,6 +102,28 @@ def prepare(batch: Batch, topics: Topics) -> Prepared:
         received = (times["min"].as_py(), times["max"].as_py())
     tables += _fact_tables(others)
     return Prepared(tables, letters, dict(batch.next_offsets), len(batch.records), received, batch.records)
+
+
+def join(parts: Sequence[Prepared], batch: Batch) -> Prepared:
+    """What :func:`prepare` makes of `batch`, from what it made of its records part by part, in their order."""
+    if len(parts) == 1:
+        (whole,) = parts
+        return replace(whole, next_offsets=dict(batch.next_offsets), sources=batch.records)
+    tables: list[TableRows] = []
+    for name in ("events", *facts.SCHEMAS):
+        found = [table for part in parts for table in part.tables if table.name == name]
+        if found:
+            rows = pa.concat_tables([table.rows for table in found])
+            tables.append(TableRows(name, rows, [source for table in found for source in table.sources]))
+    times = [part.received_ns for part in parts if part.received_ns is not None]
+    return Prepared(
+        tables,
+        [one for part in parts for one in part.letters],
+        dict(batch.next_offsets),
+        len(batch.records),
+        (min(low for low, _ in times), max(high for _, high in times)) if times else None,
+        batch.records,
+    )
 
 
 def _fact_tables(found: Mapping[str, _Facts]) -> Sequence[TableRows]:

@@ -32,7 +32,8 @@ from runtime.settings import KafkaSettings, SinkSettings
 from runtime.settings.sink import SinkRole
 from runtime.unread import kafka_unread
 from sink import consumer as kafka_consumer
-from sink.batch import BatchPolicy
+from sink import garbage
+from sink.batch import MIN_AGE_SECONDS, BatchPolicy
 from sink.consumer import SinkConsumer
 from sink.flood import FloodGuard
 from sink.letters import LetterProducer
@@ -185,7 +186,7 @@ class SinkProcess:
             self._kafka,
             self._kafka.group(settings.group, "chaukas-sink"),
             writer,
-            BatchPolicy(settings.batch_rows, settings.batch_bytes, settings.batch_age_seconds),
+            BatchPolicy(settings.batch_rows, settings.batch_bytes, settings.batch_age_seconds, MIN_AGE_SECONDS),
             self._metrics,
             self._readiness,
             # The process is given shutdown_seconds; the commit and the rest need some of it.
@@ -199,7 +200,7 @@ class SinkProcess:
     async def _settle(self, store: Store) -> None:
         """Passes, often enough that a copy is settled within SINK_SETTLE_SECONDS even if one pass fails.
 
-        After each, days at rest are counted for statistics, on the same thread and client.
+        After each, days at rest are counted for statistics, on the same thread and client, and cycles are collected.
         """
         margin = self._settings.insert_timeout_seconds + _REQUEST_MARGIN_SECONDS
         settler = Settler(store.settler, self._metrics, margin_seconds=margin)
@@ -223,6 +224,7 @@ class SinkProcess:
                 except (ClickHouseError, OSError) as error:
                     next_run = now + _RETENTION_RETRY_SECONDS
                     log.warning("retention failed and will be repeated", error=describe(error))
+            garbage.collect()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._settings.settle_seconds / 3)
 

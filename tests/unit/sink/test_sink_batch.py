@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from contracts.dead_letters import SourceRecord
-from sink.batch import Batch, BatchPolicy
+from sink.batch import WAIT_PER_INSERT, Batch, BatchPolicy
 
 POLICY = BatchPolicy(max_rows=3, max_bytes=100, max_age_seconds=1.0)
 
@@ -68,3 +74,46 @@ def test_records_added_at_once_are_records_added_one_by_one() -> None:
     empty = Batch()
     empty.extend([], 1.0)
     assert empty.opened_at is None
+
+
+AGES = st.floats(0.001, 60)
+SECONDS = st.floats(0, 1e4)
+
+
+@given(most=AGES, least=AGES, insert=SECONDS, more=SECONDS)
+def test_a_batch_waits_longer_after_longer_inserts_within_its_ages(
+    most: float, least: float, insert: float, more: float
+) -> None:
+    policy = replace(POLICY, max_age_seconds=most, min_age_seconds=least)
+    wait = policy.wait_seconds(insert)
+    assert min(least, most) <= wait <= most, "the greatest age is never exceeded, whatever an outage took"
+    assert wait <= policy.wait_seconds(insert + more)
+    assert wait >= min(most, WAIT_PER_INSERT * insert), "inserting takes at most its share of the time"
+
+
+@given(insert=SECONDS)
+def test_without_a_least_age_the_age_is_fixed(insert: float) -> None:
+    assert POLICY.wait_seconds(insert) == POLICY.max_age_seconds
+
+
+@given(rows=st.integers(0, 5), age=st.floats(0, 3), insert=st.floats(0, 1))
+def test_a_batch_is_due_exactly_when_full_or_as_old_as_it_must_wait(rows: int, age: float, insert: float) -> None:
+    policy = replace(POLICY, min_age_seconds=0.25)
+    batch = Batch()
+    batch.extend([record(offset) for offset in range(rows)], 0.0)
+    due = rows >= POLICY.max_rows or (rows > 0 and age >= policy.wait_seconds(insert))
+    assert policy.is_due(batch, age, insert) == due
+
+
+@given(gaps=st.lists(st.floats(0.0, 0.5), min_size=1, max_size=60), insert=st.floats(0, 0.05))
+def test_a_trickle_makes_no_more_parts_than_the_least_age_allows(gaps: list[float], insert: float) -> None:
+    policy = replace(POLICY, max_rows=1000, min_age_seconds=0.25)
+    batch, now, closed = Batch(), 0.0, list[float]()
+    for offset, gap in enumerate(gaps):
+        now += gap
+        batch.add(record(offset), now)
+        if policy.is_due(batch, now, insert):
+            closed.append(now)
+            batch = Batch()
+    assert len(closed) <= now / 0.25 + 1e-9
+    assert all(later - earlier >= 0.25 - 1e-9 for earlier, later in pairwise(closed))

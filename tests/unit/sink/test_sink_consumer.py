@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -209,6 +210,59 @@ def test_while_an_insert_runs_the_next_batch_is_mapped_and_then_fetching_pauses(
     wait_for("the third insert", lambda: len(loop.writer.begun) == 3)
     offsets = [[source.offset for source in begun.tables[0].sources] for begun in loop.writer.begun]
     assert offsets == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_a_batch_waits_in_proportion_to_the_insert_before_it(loop: Loop) -> None:
+    loop.loop._policy = replace(POLICY, min_age_seconds=1.0)
+    loop.poll(0)
+    loop.loop.turn()
+    loop.now = 1.0
+    loop.loop.turn()
+    wait_for("the first insert", lambda: len(loop.writer.begun) == 1)
+    loop.poll(1)
+    loop.loop.turn()
+    loop.now = 1.5
+    loop.stored()
+    loop.now = 1.0 + 1.5  # the insert took 1.5 seconds, so the next waits for 6
+    loop.loop.turn()
+    for loop.now in (2.5, 6.9):
+        loop.loop.turn()
+        assert len(loop.writer.begun) == 1
+    loop.now = 7.0
+    loop.loop.turn()
+    wait_for("the second insert", lambda: len(loop.writer.begun) == 2)
+
+
+def test_while_an_insert_runs_the_open_batch_is_mapped(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sink.ahead.CHUNK", 1)
+    loop.loop._policy = replace(POLICY, max_rows=3, max_age_seconds=0.0)
+    loop.poll(0)
+    loop.loop.turn()
+    wait_for("the first insert", lambda: loop.writer.begun)
+    loop.poll(1)
+    loop.poll(2)
+    for _ in range(2):
+        loop.loop.turn()
+    monkeypatch.setattr("sink.ahead.prepare", None)  # nothing is left to map when the insert ends
+    loop.stored()
+    loop.loop.turn()
+    wait_for("the second insert", lambda: len(loop.writer.begun) == 2)
+    assert loop.writer.begun[1].next_offsets == {(TOPICS.enriched, 0): 3}
+    assert [source.offset for source in loop.writer.begun[1].tables[0].sources] == [1, 2]
+
+
+def test_on_revoke_what_was_mapped_ahead_goes_with_its_partition(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sink.ahead.CHUNK", 1)
+    loop.loop._policy = replace(POLICY, max_rows=10)
+    loop.poll(0)
+    loop.poll(5, partition=1)
+    for _ in range(2):
+        loop.loop.turn()
+    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
+    loop.now = 100.0
+    loop.loop.turn()
+    wait_for("the insert", lambda: loop.writer.begun)
+    assert [source.offset for source in loop.writer.begun[0].tables[0].sources] == [5]
 
 
 def test_on_revoke_the_mapped_batch_keeps_the_others_records(loop: Loop) -> None:

@@ -1,0 +1,43 @@
+"""Mapping the open batch while it fills: state, no clock, no I/O.
+
+When the insert before is through, what is left to map is less than one part, however large the batch: the engine does not wait
+for the mapping, and the mapping does not wait for the batch to be full.
+"""
+
+from __future__ import annotations
+
+from contracts.topics import Topics
+from sink.batch import Batch
+from sink.prepare import Prepared, join, prepare
+from sink.rows import CHUNK
+
+
+class Ahead:
+    """What the first records of the open batch lead to. A batch only grows until :meth:`finish`, or :meth:`forget`."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+        self._parts: list[Prepared] = []
+        self._mapped = 0
+
+    def advance(self, batch: Batch) -> None:
+        """Map what of `batch` is enough for a part: mapping in smaller ones costs more."""
+        while len(batch.records) - self._mapped >= CHUNK:
+            self._map(batch, self._mapped + CHUNK)
+
+    def finish(self, batch: Batch) -> Prepared:
+        """Everything `batch` leads to; the next batch begins anew."""
+        if self._mapped < len(batch.records) or not self._parts:
+            self._map(batch, len(batch.records))
+        parts = self._parts
+        self.forget()
+        return join(parts, batch)
+
+    def forget(self) -> None:
+        """The batch is another one now."""
+        self._parts = []
+        self._mapped = 0
+
+    def _map(self, batch: Batch, until: int) -> None:
+        self._parts.append(prepare(Batch(batch.records[self._mapped : until]), self._topics))
+        self._mapped = until
