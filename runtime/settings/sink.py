@@ -50,7 +50,7 @@ class SinkSettings(ProcessSettings):
         1.0,
         gt=0,
         le=60,
-        description="Longest time a row waits for its batch to fill, seconds; shorter shows events sooner, and merging more and smaller parts costs more.",
+        description="Longest time a row waits for its batch to fill, seconds (less while inserts are quick, down to 0.25); shorter shows events sooner, and merging more and smaller parts costs more.",
     )
     insert_timeout_seconds: float = Field(60.0, gt=0, le=240, description="Longest time of one insert, seconds.")
     stall_seconds: float = Field(
