@@ -193,6 +193,7 @@ def _store_all(store: Store, source: _Source, settings: SinkSettings) -> list[tu
         settler = Settler(store.settler, metrics, margin_seconds=65)
         while not ended.wait(SETTLE_SECONDS):
             settler.settle()
+            garbage.collect()
 
     threads = [threading.Thread(target=job) for job in (sample, settle)]
     for thread in threads:
