@@ -43,7 +43,7 @@ AHEAD = 100_000
 #: How often the offer looks at what is stored, seconds.
 LOOK_SECONDS = 0.05
 #: Merges are done when the sink uses less than this share of a core for REST_SECONDS.
-REST_SHARE, REST_SECONDS, REST_MOST_SECONDS = 0.15, 1.0, 120.0
+REST_SHARE, REST_SECONDS, REST_MOST_SECONDS = 0.15, 3.0, 120.0
 PROBE_SECONDS, TICK_SECONDS, ASK_SECONDS = 0.05, 0.01, 0.1
 GOAL_SECONDS = 2.0
 TENANT = "tenant"
