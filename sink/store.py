@@ -16,13 +16,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
 from sink import cluster
 from sink.dsn import EmbeddedDsn, ServerDsn, parse_dsn
+from sink.embedded import EmbeddedClient
 from sink.store_errors import DirectoryInUse
 
 T = TypeVar("T")
@@ -109,6 +110,10 @@ class Store:
         client = self._free.get()
         try:
             return job(client)
+        except BaseException:
+            if isinstance(client, EmbeddedClient):
+                client.renew()
+            raise
         finally:
             self._free.put(client)
 
@@ -139,7 +144,7 @@ def _open_embedded(target: EmbeddedDsn, readers: int, memory_bytes: int) -> Stor
                 chdb_options={"config-file": str(config)},
             )
 
-        return Store(connect, readers, lock, embedded=True)
+        return Store(lambda: cast(Client, EmbeddedClient(connect)), readers, lock, embedded=True)
     except BaseException:
         os.close(lock)
         raise

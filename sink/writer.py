@@ -24,7 +24,7 @@ from sink.flood import FloodGuard, FloodOfDeadLetters
 from sink.metrics import SinkMetrics
 from sink.prepare import Prepared, TableRows, letter
 from sink.route import BadRecord
-from sink.store_errors import Fault, describe, fault_of
+from sink.store_errors import Fault, StoreUnavailable, describe, fault_of
 from sink.watchdog import Pulse
 
 log = get_logger(__name__)
@@ -43,7 +43,11 @@ class Letters(Protocol):
 
 
 def arrow_insert(client: Client, timeout_seconds: float) -> Insert:
-    """An insert through `client`, bounded to `timeout_seconds` by the engine."""
+    """An insert through `client`, bounded to `timeout_seconds` by the engine.
+
+    One that took that long, or tells of fewer rows than it got, has failed, whatever else it says: the embedded engine may end
+    a statement at its time limit without an error. It raises :class:`StoreUnavailable`, so the rows are inserted again.
+    """
     settings: dict[str, Any] = {
         "max_execution_time": timeout_seconds,
         # Durable when it returns, whatever the server's default is.
@@ -53,7 +57,13 @@ def arrow_insert(client: Client, timeout_seconds: float) -> Insert:
     }
 
     def insert(table: str, rows: pa.Table) -> None:
-        client.insert_arrow(table, rows, settings=settings)
+        started = time.monotonic()
+        summary = client.insert_arrow(table, rows, settings=settings)
+        if time.monotonic() - started >= timeout_seconds:
+            raise StoreUnavailable(f"the insert took its whole time of {timeout_seconds:g} s")
+        written = summary.written_rows
+        if written and written < rows.num_rows:
+            raise StoreUnavailable(f"the store tells of {written} of {rows.num_rows} rows")
 
     return insert
 

@@ -172,6 +172,14 @@ class Consumer(Commits):
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """The body of Faust's Fetcher service."""
+        try:
+            await self._hand_over(fetcher)
+        except asyncio.CancelledError:
+            if fetcher.should_stop or self.should_stop or self.app.should_stop:
+                return  # leaving in the middle of a rebalance: Faust would take it for a crash, and log one
+            raise
+
+    async def _hand_over(self, fetcher: Any) -> None:
         while not (self.should_stop or fetcher.should_stop):
             if not self.flow_active:
                 await fetcher.wait(self.can_resume_flow.wait(), timeout=1.0)

@@ -147,7 +147,8 @@ class _Harms:
 
     def seen(self) -> list[tuple[str, Counter[str], Counter[str]]]:
         """By harm, the answers from its beginning to the next one's (or the trial's end)."""
-        ends = [*self._marks[1:], ("", Counter(self._answers[0]), Counter(self._answers[1]))]
+        last = ("", Counter(self._answers[0]), Counter(self._answers[1]))
+        ends = [*self._marks[1:], last][: len(self._marks)]
         return [
             (name, later[1] - senders, later[2] - readers)
             for (name, senders, readers), later in zip(self._marks, ends, strict=True)
