@@ -47,7 +47,7 @@ class SinkSettings(ProcessSettings):
     batch_rows: int = Field(50_000, ge=1, le=1_000_000, description="Most rows of one insert.")
     batch_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Most bytes of values of one insert.")
     batch_age_seconds: float = Field(
-        1.0,
+        0.5,
         gt=0,
         le=60,
         description="Longest time a row waits for its batch to fill, seconds (less while inserts are quick, down to 0.25); shorter shows events sooner, and merging more and smaller parts costs more.",

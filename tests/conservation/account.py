@@ -2,7 +2,7 @@
 
 acknowledged ⊆ stored ∪ dead-lettered; nothing stored that was not sent, or was rejected; each event stored once, with the
 content that was first in the raw topic; every bad record a dead letter with its true place; statistics equal to a recount;
-hand-offs and MCP calls equal to those of an oracle that reads each raw partition in order; lag 0; nobody restless; no traces.
+hand-offs, MCP calls, and each event's START and duration equal to those of an oracle that reads each raw partition in order; lag 0; nobody restless; no traces.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaukas.spec.common.v1 import events_pb2 as pb
+from google.protobuf.struct_pb2 import Struct
 
-from contracts.v1 import facts_pb2
+from contracts.v1 import enrichment_pb2, facts_pb2
 from processors.intake import BadRecord, RawRecord
 from processors.intake import read as intake
 from processors.mcp_calls import _NAMESPACE
@@ -43,12 +44,14 @@ def problems(ledger: Ledger, evidence: Evidence, project: str) -> list[Problem]:
     """Empty when everything is accounted for."""
     good, bad = _sorted_out(evidence.raw)
     firsts = _first_copies(good)
+    oracle = consult(good, project)
     return [
         *_stored(ledger, evidence),
         *_contents(ledger, evidence, firsts),
         *_letters(evidence, bad),
         *_statistics(evidence),
-        *_facts(evidence, good, project),
+        *_enrichments(evidence, oracle, firsts),
+        *_facts(evidence, oracle),
         *_processes(evidence),
     ]
 
@@ -146,36 +149,61 @@ def _statistics(evidence: Evidence) -> list[Problem]:
     return found
 
 
-def _facts(evidence: Evidence, good: Sequence[RawRecord], project: str) -> list[Problem]:
-    handoffs, calls = oracle_facts(good, project)
-    spread = evidence.spread_sessions
-    return [
-        *_differences("hand-offs", {fact.handoff_id: fact for fact in evidence.handoffs}, handoffs, spread),
-        *_differences("MCP calls", {fact.call_id: fact for fact in evidence.mcp_calls}, calls, spread),
-        *_repeated("hand-offs", [fact.handoff_id for fact in evidence.handoffs]),
-        *_repeated("MCP calls", [fact.call_id for fact in evidence.mcp_calls]),
-    ]
+@dataclass(frozen=True)
+class Oracle:
+    """What must be derived from the raw topic."""
+
+    #: By place in the raw topic.
+    enrichments: dict[tuple[int, int], enrichment_pb2.Enrichment]
+    #: Of each id the fact with the highest revision; hops as in answers.
+    handoffs: dict[str, facts_pb2.HandoffFact]
+    mcp_calls: dict[str, facts_pb2.McpCallFact]
 
 
-def oracle_facts(
-    good: Sequence[RawRecord], project: str
-) -> tuple[dict[str, facts_pb2.HandoffFact], dict[str, facts_pb2.McpCallFact]]:
-    """The facts that must be answered: of each id the one with the highest revision; hops as in answers."""
+def consult(good: Sequence[RawRecord], project: str) -> Oracle:
+    """The oracle's word on `project`'s records."""
     sessions: dict[tuple[int, bytes | None], list[RawRecord]] = defaultdict(list)
     for record in good:
         if _header(record, "project_id") == project:
             # Sessions do not see each other: taking them one by one keeps the slow oracle fast enough.
             sessions[record.partition, record.key].append(record)
-    handoffs: dict[str, facts_pb2.HandoffFact] = {}
-    calls: dict[str, facts_pb2.McpCallFact] = {}
-    for records in sessions.values():
-        for outcome in expected(records, WINDOW, _NAMESPACE).values():
+    oracle = Oracle({}, {}, {})
+    for (partition, _), records in sessions.items():
+        for offset, outcome in expected(records, WINDOW, _NAMESPACE).items():
+            oracle.enrichments[partition, offset] = outcome.enrichment
             for handoff in outcome.handoffs:
-                _keep(handoffs, handoff.handoff_id, handoff)
+                _keep(oracle.handoffs, handoff.handoff_id, handoff)
             for call in outcome.mcp_calls:
-                _keep(calls, call.call_id, call)
-    _add_hops(handoffs.values())
-    return handoffs, calls
+                _keep(oracle.mcp_calls, call.call_id, call)
+    _add_hops(oracle.handoffs.values())
+    return oracle
+
+
+def _enrichments(evidence: Evidence, oracle: Oracle, firsts: dict[str, RawRecord]) -> list[Problem]:
+    """What the answers' extension says of each event's START and duration."""
+    wrong = []
+    for event in evidence.stored:
+        first = firsts.get(event.event_id)
+        if first is None or not event.extensions or event.session_id in evidence.spread_sessions:
+            continue
+        said = Struct.FromString(event.extensions[-1].value).fields["chaukas.gateway"].struct_value.fields
+        wanted = oracle.enrichments[first.partition, first.offset]
+        duration = wanted.duration_ms if wanted.HasField("duration_ms") else None
+        found = said["duration_ms"].number_value if "duration_ms" in said else None
+        start = said["start_event_id"].string_value if "start_event_id" in said else ""
+        if (found, start) != (duration, wanted.start_event_id):
+            wrong.append(event.event_id)
+    return _some("events have another START or duration than they should", wrong)
+
+
+def _facts(evidence: Evidence, oracle: Oracle) -> list[Problem]:
+    spread = evidence.spread_sessions
+    return [
+        *_differences("hand-offs", {fact.handoff_id: fact for fact in evidence.handoffs}, oracle.handoffs, spread),
+        *_differences("MCP calls", {fact.call_id: fact for fact in evidence.mcp_calls}, oracle.mcp_calls, spread),
+        *_repeated("hand-offs", [fact.handoff_id for fact in evidence.handoffs]),
+        *_repeated("MCP calls", [fact.call_id for fact in evidence.mcp_calls]),
+    ]
 
 
 def _keep(facts: dict[str, Any], name: str, fact: Any) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from chaukas.spec.common.v1 import events_pb2 as pb
 from chaukas.spec.server.v1 import server_pb2
+from google.protobuf.struct_pb2 import Struct, Value
 
 from contracts import dead_letters as letters
 from contracts.dead_letters import Reason, Stage
 from processors.intake import RawRecord
-from tests.conservation.account import oracle_facts, problems
+from tests.conservation.account import Oracle, consult, problems
 from tests.conservation.evidence import Evidence
 from tests.conservation.system import ForeignRecord
 from tests.conservation.traffic import Ledger
@@ -24,11 +25,17 @@ from tests.support.raw_records import raw_record
 PROJECT = "p"
 
 
-def _extended(event: pb.Event) -> pb.Event:
+def _extended(event: pb.Event, oracle: Oracle, offset: int) -> pb.Event:
     """As QueryEvents answers it."""
+    wanted = oracle.enrichments[0, offset]
     made = pb.Event()
     made.CopyFrom(event)
-    made.extensions.add().type_url = "type.googleapis.com/google.protobuf.Struct"
+    content = Struct()
+    ours: dict[str, Any] = {"start_event_id": wanted.start_event_id} if wanted.start_event_id else {}
+    if wanted.HasField("duration_ms"):
+        ours["duration_ms"] = wanted.duration_ms
+    content.update({"chaukas.gateway": ours})
+    made.extensions.add().Pack(content)
     return made
 
 
@@ -58,9 +65,10 @@ def whole() -> tuple[Ledger, Evidence]:
         acknowledged={event.event_id for event in events},
         rejected={"reject-1"},
     )
-    handoffs, calls = oracle_facts(raw, PROJECT)
-    assert len(handoffs) > 1
-    assert len(calls) > 1
+    oracle = consult(raw, PROJECT)
+    offsets = {event.event_id: offset for offset, event in reversed(list(enumerate(sent)))}
+    assert len(oracle.handoffs) > 1
+    assert len(oracle.mcp_calls) > 1
     stats = server_pb2.GetEventStatsResponse(
         total_events=len(events),
         total_sessions=6,
@@ -69,10 +77,10 @@ def whole() -> tuple[Ledger, Evidence]:
     evidence = Evidence(
         raw=[*raw, bad],
         letters=[_letter(bad)],
-        stored=[_extended(event) for event in events],
+        stored=[_extended(event, oracle, offsets[event.event_id]) for event in events],
         stats=stats,
-        handoffs=list(handoffs.values()),
-        mcp_calls=list(calls.values()),
+        handoffs=list(oracle.handoffs.values()),
+        mcp_calls=list(oracle.mcp_calls.values()),
         lag={"raw": 0},
         foreign=[ForeignRecord("raw", 0, len(raw), b"\xff\xff")],
     )
@@ -126,6 +134,14 @@ def _wrong_latency(evidence: Evidence) -> None:
     next(fact for fact in evidence.handoffs if fact.revision == 2).latency_ms += 1
 
 
+def _forget_a_start(evidence: Evidence) -> None:
+    for event in evidence.stored:
+        content = Struct.FromString(event.extensions[-1].value)
+        if "duration_ms" in content.fields["chaukas.gateway"].struct_value.fields:
+            event.extensions[-1].Pack(Struct(fields={"chaukas.gateway": Value(struct_value=Struct())}))
+            return
+
+
 def _wrong_hop(evidence: Evidence) -> None:
     evidence.handoffs[0].hop += 1
 
@@ -147,6 +163,7 @@ HARM: dict[str, tuple[Callable[[Evidence], Any], str]] = {
     "call counted again": (_count_again, "never were"),
     "call answered twice": (lambda e: e.mcp_calls.append(e.mcp_calls[0]), "more than once"),
     "latency": (_wrong_latency, "hand-offs differ"),
+    "duration": (_forget_a_start, "another START or duration"),
     "hop": (_wrong_hop, "hand-offs differ"),
     "lag": (lambda e: e.lag.update(raw=3), "not consumed"),
     "crash loop": (lambda e: e.restless.update(sink=2), "leave by themselves"),
