@@ -82,8 +82,13 @@ class System(Stack):
     # ---------------------------------------------------------------- processes
 
     def stop_process(self, name: str) -> None:
-        """Stop a process in order, until :meth:`start_process`. Blocks until it left."""
+        """Stop a process in order, until :meth:`start_process`. Blocks until it left: longer than the supervisor may be asked to."""
         self._ask("supervisor.stopProcess", name)
+        wait_for(
+            f"{name} to leave",
+            lambda: any(one.process == name and one.pid == 0 for one in self.status().processes),
+            every=0.2,
+        )
 
     def start_process(self, name: str) -> None:
         """Start a stopped one; does not wait until it is ready."""
@@ -102,7 +107,7 @@ class System(Stack):
         assert record is not None
         program = re.sub(r"-\d+$", "", name)
         try:
-            Control(Path(record.socket))._call(method, f"{program}:{name}", "start" not in method)
+            Control(Path(record.socket))._call(method, f"{program}:{name}", False)
         except ControlUnavailable as error:
             # What a kill of a moment ago did in the meantime is as good.
             if not re.search(r"NOT_RUNNING|ALREADY_STARTED|ABNORMAL_TERMINATION", str(error)):
