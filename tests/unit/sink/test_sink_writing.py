@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from clickhouse_connect.driver.summary import QuerySummary
 from prometheus_client import CollectorRegistry
 
 from contracts.dead_letters import SourceRecord
@@ -19,6 +21,7 @@ from sink.batch import Batch
 from sink.flood import FloodOfDeadLetters
 from sink.metrics import SinkMetrics
 from sink.prepare import Prepared, prepare
+from sink.store_errors import Fault, StoreUnavailable, fault_of
 from sink.writer import Abandoned, Backoff, Writer, arrow_insert
 from tests.support.events import event
 from tests.support.sink_records import TOPICS, enriched_record
@@ -218,13 +221,40 @@ def test_an_insert_is_bounded_in_time_and_durable_when_it_returns() -> None:
     asked: list[dict[str, Any]] = []
 
     class Client:
-        def insert_arrow(self, table: str, rows: pa.Table, settings: dict[str, Any]) -> None:
+        def insert_arrow(self, table: str, rows: pa.Table, settings: dict[str, Any]) -> QuerySummary:
             assert (table, rows.num_rows) == ("events", 0)
             asked.append(settings)
+            return QuerySummary({})
 
     client: Any = Client()
     arrow_insert(client, 42.0)("events", pa.table({}))
     assert asked == [{"max_execution_time": 42.0, "async_insert": 0, "max_partitions_per_insert_block": 0}]
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds", "problem"),
+    [("3", 0.0, ""), ("", 0.0, ""), ("7", 0.0, ""), ("2", 0.0, "tells of 2 of 3 rows"), ("3", 42.0, "its whole time")],
+)
+def test_an_insert_that_took_its_time_or_tells_of_fewer_rows_has_failed(
+    written: str, seconds: float, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    class Client:
+        def insert_arrow(self, *_: Any, **__: Any) -> QuerySummary:
+            clock[0] += seconds
+            return QuerySummary({"written_rows": written} if written else {})
+
+    client: Any = Client()
+    insert = arrow_insert(client, 42.0)
+    rows = pa.table({"a": [1, 2, 3]})
+    if not problem:
+        insert("events", rows)
+        return
+    with pytest.raises(StoreUnavailable, match=problem) as raised:
+        insert("events", rows)
+    assert fault_of(raised.value) is Fault.RETRY
 
 
 def test_back_off_grows_to_its_bound_and_is_spread() -> None:
