@@ -176,7 +176,7 @@ def test_severed_connections_are_reset_and_new_ones_pass(proxy: FaultProxy) -> N
 
 def test_a_server_that_is_not_there_resets_the_client() -> None:
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
+        closed.bind(("127.0.0.1", 0))  # and never listens; while it is bound nobody else does
         port = closed.getsockname()[1]
-    with FaultProxy(port) as proxy, connect(proxy) as connection, pytest.raises(ConnectionResetError):
-        connection.recv(1)
+        with FaultProxy(port) as proxy, connect(proxy) as connection, pytest.raises(ConnectionResetError):
+            connection.recv(1)
