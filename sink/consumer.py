@@ -5,14 +5,16 @@ of :meth:`SinkConsumer.turn`:
 
 1. Poll: records go into the open batch together with the offset that follows them; as they come they are mapped (pure), in
    parts.
-2. If the running insert is through: commit its offsets. Only here, and in 5, is anything committed.
+2. If the running insert is through, take it; a failure that is not the writer's to mend ends the loop here.
 3. If the open batch is due (rows, bytes or age) and no insert runs: map what is left of it and hand it to the writer's
    thread, which inserts it with a bounded time per insert, retries what is transient, and isolates and dead-letters what is not.
    A flood of dead letters ends the process here, before anything of the batch is stored.
 4. If the open batch is full and the insert still runs: map what is left, so that it follows at once, and open another. If that
    is full as well: pause the partitions and go on polling, so that the group keeps this member; resume when the writer took
    a batch. ClickHouse being away is no more than a long insert: nothing is dropped.
-5. On revoke: the open and the mapped batch are forgotten; the running insert gets until the deadline to finish and is then
+5. Commit the offsets of what 2 took, and let it go, while the next insert runs already. Only here, and in 6, is anything
+   committed.
+6. On revoke: the open and the mapped batch are forgotten; the running insert gets until the deadline to finish and is then
    committed, else given up without a commit. Whoever gets the partitions reads those records again, and the engine makes
    them one row.
 
@@ -72,6 +74,8 @@ class _Insert:
         self.abandon = abandon
         self.future = future
         self.started_at = started_at
+        #: What is committed with its offsets: see sink/flood.py.
+        self.notes: dict[Partition, str] = {}
 
 
 class SinkConsumer:
@@ -149,16 +153,24 @@ class SinkConsumer:
         self._pulse.turns += 1
         full = self._policy.is_full(self._batch)
         waiting = self._poll_or_wait(full)  # 1, 4
-        self._finish_insert()  # 2
-        if self._insert is None:  # 3
+        stored = self._take_stored()  # 2
+        try:
+            self._go_on(full, waiting)  # 3, 4
+        finally:
+            if stored is not None:  # 5
+                self._commit_stored(stored)
+        if self._clock() >= self._next_check:
+            self._check()
+
+    def _go_on(self, full: bool, waiting: float) -> None:
+        """3 and 4: the open batch goes into the store, behind the running insert, or waits (`full`, for `waiting` seconds)."""
+        if self._insert is None:
             if self._mapped is not None or self._policy.is_due(self._batch, self._clock(), self._insert_seconds):
                 self._start_insert()
-        elif self._mapped is None and self._policy.is_full(self._batch):  # 4
+        elif self._mapped is None and self._policy.is_full(self._batch):
             self._mapped = self._map_batch()
         elif full and waiting >= PAUSE_AFTER_SECONDS:
             self._pause()
-        if self._clock() >= self._next_check:
-            self._check()
 
     def _poll_or_wait(self, full: bool) -> float:
         """Poll unless the open batch is full; returns for how long a full batch has waited, seconds."""
@@ -210,20 +222,26 @@ class SinkConsumer:
         self._insert = _Insert(prepared, abandon, future, self._clock())
         self._resume()
 
-    def _finish_insert(self) -> None:
-        """Commit the running insert if it is through. Raises what the writer raised beyond its own errors."""
+    def _take_stored(self) -> _Insert | None:
+        """The running insert if it is through and was not given up. Raises what the writer raised beyond its own errors."""
         insert = self._insert
         if insert is None or not insert.future.done():
-            return
+            return None
         self._insert = None
         self._insert_seconds = self._clock() - insert.started_at
         self._pulse.busy = False
         try:
             insert.future.result()
         except Abandoned:
-            return
+            return None
+        # Now: the next batch changes the counts, and they belong to its offsets.
+        insert.notes = {partition: self._flood.note(partition) for partition in insert.prepared.next_offsets}
+        return insert
+
+    def _commit_stored(self, insert: _Insert) -> None:
         self._observe(insert.prepared)
         if not insert.abandon.is_set():
+            self._notes.update(insert.notes)
             self._commit(insert.prepared.next_offsets)
 
     def _observe(self, prepared: Prepared) -> None:
@@ -238,7 +256,6 @@ class SinkConsumer:
     def _commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """Commit synchronously; what fails is tried again with the next batch or check."""
         self._uncommitted.update(next_offsets)
-        self._notes.update((partition, self._flood.note(partition)) for partition in next_offsets)
         offsets = [
             TopicPartition(topic, number, offset, self._notes.get((topic, number), ""))
             for (topic, number), offset in self._uncommitted.items()
@@ -287,10 +304,10 @@ class SinkConsumer:
             self._pulse.positions[one.topic, one.partition] = one.offset if begun else None
 
     def _on_revoke(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        """5: called inside consume() and close()."""
+        """6: called inside consume() and close()."""
         finished = self._wait_for_insert(self._revoke_seconds)
-        if finished:
-            self._finish_insert()
+        if finished and (stored := self._take_stored()) is not None:
+            self._commit_stored(stored)
         self._forget(partitions)
         log.info("partitions given away", partitions=len(partitions), insert_finished=finished)
 

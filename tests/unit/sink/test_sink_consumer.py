@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from contracts.dead_letters import SourceRecord
-from contracts.flood import RUN
+from contracts.flood import RUN, Flood
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from runtime.health import Readiness
 from runtime.settings import KafkaSettings, load
@@ -210,6 +210,47 @@ def test_while_an_insert_runs_the_next_batch_is_mapped_and_then_fetching_pauses(
     wait_for("the third insert", lambda: len(loop.writer.begun) == 3)
     offsets = [[source.offset for source in begun.tables[0].sources] for begun in loop.writer.begun]
     assert offsets == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_the_next_insert_begins_before_the_last_one_is_committed(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = loop.consumer.commit
+    running = []
+
+    def look(offsets: list[TopicPartition], asynchronous: bool) -> None:
+        insert = loop.loop._insert
+        running.append(insert.prepared.next_offsets if insert is not None else None)
+        commit(offsets, asynchronous)
+
+    monkeypatch.setattr(loop.consumer, "commit", look)
+    loop.poll(0, 1)
+    loop.loop.turn()
+    loop.poll(2, 3)
+    loop.loop.turn()
+    loop.stored()
+    loop.loop.turn()
+    assert running == [{(TOPICS.enriched, 0): 4}]
+    assert loop.consumer.commits == [{(TOPICS.enriched, 0): 2}]
+
+
+def test_a_flood_behind_a_stored_batch_leaves_its_commit_and_its_counts_alone(loop: Loop) -> None:
+    loop.loop._policy = BatchPolicy(max_rows=RUN, max_bytes=1 << 20, max_age_seconds=10.0)
+    good = enriched_record(event(event_id="0"), offset=0)
+    for first, bad in ((0, 0), (RUN, RUN - 1), (2 * RUN, RUN)):
+        records = [good._replace(offset=first + number) for number in range(RUN)]
+        records = [
+            record._replace(headers=()) if number >= RUN - bad else record for number, record in enumerate(records)
+        ]
+        loop.consumer.polls.append([FakeMessage(record) for record in records])
+    for _ in range(3):
+        loop.loop.turn()
+    loop.stored()
+    loop.loop.turn()
+    loop.stored()
+    with pytest.raises(FloodOfDeadLetters):
+        loop.loop.turn()
+    offset, note = loop.consumer.group[TOPICS.enriched, 0]
+    assert offset == 2 * RUN
+    assert Flood.of_note(note)._run == RUN - 1, "none of the batch that was not stored"
 
 
 def test_a_batch_waits_in_proportion_to_the_insert_before_it(loop: Loop) -> None:
