@@ -18,8 +18,8 @@ from contracts.errors import Unavailable
 from processors.flood import Flood
 from processors.intake import BadRecord, RawRecord
 from processors.pipeline import PartitionState, remember
-from processors.transport.kafka_log import kafka_logger
 from processors.window import Window
+from runtime.kafka_log import kafka_logger
 
 #: Longest silence of the brokers while reading back, seconds.
 READ_SECONDS = 30.0

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Mapping
@@ -22,9 +21,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from contracts.errors import Unavailable
 from contracts.topics import TopicSpec
+from runtime.kafka_log import kafka_logger
 from runtime.settings.kafka import KafkaSettings
-
-logger = logging.getLogger(__name__)
 
 #: Everything a durable, ordered producer needs; merged last, so that no setting weakens a promise.
 DURABLE = {"acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random"}
@@ -54,7 +52,7 @@ def producer_config(
 
 
 def durable_producer(config: Mapping[str, Any]) -> Producer:
-    return Producer(dict(config), logger=logger)
+    return Producer(dict(config), logger=kafka_logger())
 
 
 def reader_config(settings: KafkaSettings, purpose: str) -> dict[str, Any]:

@@ -23,7 +23,6 @@ At most three batches are in memory: the open one, the mapped one and the one be
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +34,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from contracts.topics import Topics
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from runtime.health import Readiness
+from runtime.kafka_log import kafka_logger
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
 from sink.ahead import Ahead
@@ -392,7 +392,7 @@ def build(
 
     config = {**consumer_config(settings, group, instance), "error_cb": on_error}
     poll_seconds = int(config.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS)) / 1000
-    consumer = Consumer(config, logger=logging.getLogger("kafka.consumer"))
+    consumer = Consumer(config, logger=kafka_logger())
     loop = SinkConsumer(
         consumer,
         settings.topics,

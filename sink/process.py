@@ -46,6 +46,7 @@ from sink.settle import Settler
 from sink.store import Store
 from sink.store_admin import StoreAdmin
 from sink.store_errors import describe
+from sink.trouble import Trouble
 from sink.watchdog import Pulse, Watchdog
 from sink.writer import Writer, arrow_insert
 
@@ -207,16 +208,20 @@ class SinkProcess:
         daily = DailyStats(store.settler, margin_seconds=margin)
         retention = Retention(store.settler, store.cluster, self._settings.retention_days)
         next_run = 0.0
+        # A store that is away fails them every second: said when it begins, and when something else is wrong.
+        settling, counting = Trouble("settling"), Trouble("counting days")
         while not self._stopping.is_set():
             try:
                 await asyncio.to_thread(settler.settle)
+                settling.over()
             except (ClickHouseError, OSError) as error:
                 self._metrics.settle_failures.inc()
-                log.warning("settling failed and will be repeated", error=describe(error))
+                settling.tell(describe(error))
             try:
                 await asyncio.to_thread(daily.refresh)
+                counting.over()
             except (ClickHouseError, OSError) as error:
-                log.warning("counting days failed and will be repeated", error=describe(error))
+                counting.tell(describe(error))
             if (now := asyncio.get_running_loop().time()) >= next_run:
                 next_run = now + self._settings.retention_run_hours * 3600
                 try:

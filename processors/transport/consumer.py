@@ -26,10 +26,10 @@ from mode import get_logger
 
 from processors.transport.client import Client
 from processors.transport.commits import Commits
-from processors.transport.kafka_log import kafka_logger
 from processors.transport.ledger import Batch, Lease, Ledger, OffsetWentBack
 from processors.transport.options import Abandoned, BatchApp
 from processors.transport.poller import Chunk, Leases, Policy, Poller
+from runtime.kafka_log import kafka_logger
 
 if TYPE_CHECKING:
     from processors.transport.transport import Transport

@@ -28,8 +28,8 @@ from faust.types import TP
 
 from processors.transport.client import Client
 from processors.transport.exits import EXIT_STALLED
-from processors.transport.kafka_log import kafka_logger
 from processors.transport.ledger import Lease
+from runtime.kafka_log import kafka_logger
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from faust.types import TP, RecordMetadata
 from mode import get_logger
 
 from processors.transport.exits import EXIT_DELIVERY_FAILED
-from processors.transport.kafka_log import kafka_logger
+from runtime.kafka_log import kafka_logger
 
 if TYPE_CHECKING:
     from processors.transport.transport import Transport

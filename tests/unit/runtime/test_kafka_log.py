@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from processors.transport.kafka_log import OnePerKind
+from runtime.kafka_log import OnePerKind
 
 
 def line(text: str) -> logging.LogRecord:
-    return logging.LogRecord("processors.kafka", logging.ERROR, "", 0, text, None, None)
+    return logging.LogRecord("kafka", logging.ERROR, "", 0, text, None, None)
 
 
 def test_repetitions_are_dropped_and_other_lines_are_not() -> None:

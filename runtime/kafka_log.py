@@ -43,5 +43,5 @@ def kafka_logger() -> logging.Logger:
     return _LOGGER
 
 
-_LOGGER = logging.getLogger("processors.kafka")
+_LOGGER = logging.getLogger("kafka")
 _LOGGER.addFilter(OnePerKind())
