@@ -1,7 +1,7 @@
 """Mapping the open batch while it fills: state, no clock, no I/O.
 
-When the insert before is through, what is left to map is less than one part, however large the batch: the engine does not wait
-for the mapping, and the mapping does not wait for the batch to be full.
+When the insert before is through, what is left to map is less than one part, however large the batch, and can be left to the next one:
+the engine does not wait for the mapping, and the mapping does not wait for the batch to be full.
 """
 
 from __future__ import annotations
@@ -18,12 +18,21 @@ class Ahead:
     def __init__(self, topics: Topics) -> None:
         self._topics = topics
         self._parts: list[Prepared] = []
+        #: Records of the batch that are mapped; and those that come later came after this time.
         self._mapped = 0
+        self._mapped_at = 0.0
 
-    def advance(self, batch: Batch) -> None:
-        """Map what of `batch` is enough for a part: mapping in smaller ones costs more."""
+    def advance(self, batch: Batch, now: float) -> None:
+        """Map what of `batch` is enough for a part: mapping in smaller ones costs more. Its last records came at `now`."""
         while len(batch.records) - self._mapped >= CHUNK:
             self._map(batch, self._mapped + CHUNK)
+            self._mapped_at = now
+
+    def split(self, batch: Batch) -> tuple[Batch, Batch]:
+        """What of `batch` needs no more mapping, unless that is nothing, and the rest: for an insert that could begin now."""
+        if not self._mapped:
+            return batch, Batch()
+        return batch.split(self._mapped, self._mapped_at)
 
     def finish(self, batch: Batch) -> Prepared:
         """Everything `batch` leads to; the next batch begins anew."""

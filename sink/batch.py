@@ -48,6 +48,14 @@ class Batch:
             self.next_offsets[topic, partition] = offset + 1
         self.bytes += sum([len(record.value or b"") for record in records])
 
+    def split(self, count: int, opened_at: float) -> tuple[Batch, Batch]:
+        """The first `count` records, and the others, of which the first came at `opened_at`."""
+        rest = Batch()
+        rest.extend(self.records[count:], opened_at)
+        # What is read next in a partition once the first ones are stored is its first record among the others.
+        firsts = {record[:2]: record.offset for record in reversed(rest.records)}
+        return Batch(self.records[:count], self.next_offsets | firsts, self.bytes - rest.bytes, self.opened_at), rest
+
     def without(self, partitions: Iterable[TopicPartition]) -> Batch:
         """What is left when `partitions` are given away."""
         gone = set(partitions)

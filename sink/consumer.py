@@ -6,8 +6,8 @@ of :meth:`SinkConsumer.turn`:
 1. Poll: records go into the open batch together with the offset that follows them; as they come they are mapped (pure), in
    parts.
 2. If the running insert is through, take it; a failure that is not the writer's to mend ends the loop here.
-3. If the open batch is due (rows, bytes or age) and no insert runs: map what is left of it and hand it to the writer's
-   thread, which inserts it with a bounded time per insert, retries what is transient, and isolates and dead-letters what is not.
+3. If the open batch is due (rows, bytes or age) and no insert runs: hand what is mapped of it to the writer's thread (the rest
+   stays open; a small one is mapped now), which inserts it with a bounded time per insert, retries what is transient, and isolates and dead-letters what is not.
    A flood of dead letters ends the process here, before anything of the batch is stored.
 4. If the open batch is full and the insert still runs: map what is left, so that it follows at once, and open another. If that
    is full as well: pause the partitions and go on polling, so that the group keeps this member; resume when the writer took
@@ -185,8 +185,9 @@ class SinkConsumer:
         room = max(self._policy.max_rows - len(self._batch.records), 1)
         messages = self._consumer.consume(min(POLL_RECORDS, room), POLL_SECONDS)
         good = [message for message in messages if message.error() is None]
-        self._batch.extend(source_records(good), self._clock())
-        self._ahead.advance(self._batch)
+        now = self._clock()
+        self._batch.extend(source_records(good), now)
+        self._ahead.advance(self._batch, now)
         if len(good) < len(messages):
             for message in messages:
                 if (error := message.error()) is not None:
@@ -207,12 +208,19 @@ class SinkConsumer:
         return True
 
     def _map_batch(self) -> tuple[Batch, Prepared]:
+        """The open batch, whole."""
         batch, self._batch = self._batch, Batch()
         self._waiting_since = None
         return batch, self._ahead.finish(batch)
 
+    def _take_mapped(self) -> tuple[Batch, Prepared]:
+        """What of the open batch is mapped; all of it when that is less than a part."""
+        batch, self._batch = self._ahead.split(self._batch)
+        self._waiting_since = None
+        return batch, self._ahead.finish(batch)
+
     def _start_insert(self) -> None:
-        batch, prepared = self._mapped or self._map_batch()
+        batch, prepared = self._mapped or self._take_mapped()
         self._mapped = None
         self._flood.check(batch.records, prepared.letters)
         abandon = threading.Event()

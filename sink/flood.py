@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 
 from contracts import headers as h
 from contracts.dead_letters import SourceRecord
@@ -20,6 +21,10 @@ from runtime.logs import get_logger
 from sink.batch import TopicPartition
 
 log = get_logger(__name__)
+
+
+#: Topic and partition of a SourceRecord.
+_WHERE = itemgetter(0, 1)
 
 
 class FloodOfDeadLetters(PermanentError):
@@ -70,7 +75,7 @@ class FloodGuard:
     def check(self, records: Sequence[SourceRecord], letters: Sequence[DeadLetter]) -> None:
         """Count the next batch and its letters. Raises :class:`FloodOfDeadLetters`."""
         if not letters:
-            counts = Counter((record.topic, record.partition) for record in records)
+            counts: Counter[TopicPartition] = Counter(map(_WHERE, records))
             self._before = {partition: self._flood(partition).copy() for partition in counts}
             for partition, count in counts.items():
                 self._flood(partition).good(count)

@@ -52,7 +52,7 @@ def test_parts_are_the_whole(polls: list[list[str]]) -> None:
         for poll in polls:
             batch.extend([record(kind, offset + number) for number, kind in enumerate(poll)], 0.0)
             offset += len(poll)
-            ahead.advance(batch)
+            ahead.advance(batch, 0.0)
         assert said(ahead.finish(batch)) == said(prepare(batch, TOPICS))
 
 
@@ -67,7 +67,7 @@ def test_only_less_than_a_part_is_left_when_a_batch_is_closed() -> None:
     with patch("sink.ahead.CHUNK", PART), patch("sink.ahead.prepare", counted):
         for start in (0, 4):
             batch.extend([record("event", offset) for offset in range(start, start + 4)], 0.0)
-            ahead.advance(batch)
+            ahead.advance(batch, 0.0)
         assert mapped == [3, 3]
         ahead.finish(batch)
     assert mapped == [3, 3, 2]
@@ -77,7 +77,25 @@ def test_a_batch_that_lost_partitions_is_mapped_anew() -> None:
     ahead, batch = Ahead(TOPICS), Batch()
     with patch("sink.ahead.CHUNK", PART):
         batch.extend([record("event", offset)._replace(partition=offset % 2) for offset in range(4)], 0.0)
-        ahead.advance(batch)
+        ahead.advance(batch, 0.0)
         left = batch.without([(TOPICS.enriched, 0)])
         ahead.forget()
         assert [source.offset for source in ahead.finish(left).tables[0].sources] == [1, 3]
+
+
+def test_an_insert_that_could_begin_gets_what_is_mapped_and_the_rest_keeps_its_age() -> None:
+    ahead, batch = Ahead(TOPICS), Batch()
+    with patch("sink.ahead.CHUNK", PART):
+        batch.extend([record("event", 0)], 1.0)
+        ahead.advance(batch, 1.0)
+        assert ahead.split(batch) == (batch, Batch()), "less than a part is not worth an insert of its own"
+        for offsets, now in ((range(1, 4), 2.0), (range(4, 5), 3.0)):
+            batch.extend([record("event", offset) for offset in offsets], now)
+            ahead.advance(batch, now)
+        head, rest = ahead.split(batch)
+        assert [source.offset for source in rest.records] == [3, 4]
+        assert rest.opened_at == 2.0
+        with patch("sink.ahead.prepare", None):
+            prepared = ahead.finish(head)
+        assert said(prepared) == said(prepare(head, TOPICS))
+        assert said(ahead.finish(rest)) == said(prepare(rest, TOPICS)), "and begins anew"

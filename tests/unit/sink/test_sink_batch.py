@@ -117,3 +117,23 @@ def test_a_trickle_makes_no_more_parts_than_the_least_age_allows(gaps: list[floa
             batch = Batch()
     assert len(closed) <= now / 0.25 + 1e-9
     assert all(later - earlier >= 0.25 - 1e-9 for earlier, later in pairwise(closed))
+
+
+@given(
+    partitions=st.lists(st.integers(0, 2), min_size=1, max_size=20),
+    count=st.integers(0, 20),
+    sizes=st.lists(st.integers(0, 5), min_size=20, max_size=20),
+)
+def test_both_parts_of_a_batch_are_the_whole(partitions: list[int], count: int, sizes: list[int]) -> None:
+    batch = Batch()
+    batch.extend([record(2 * number, partition, sizes[number]) for number, partition in enumerate(partitions)], 1.0)
+    head, rest = batch.split(count, 2.0)
+    assert head.records + rest.records == batch.records
+    assert head.bytes == sum(len(one.value or b"") for one in head.records)
+    assert rest.bytes == batch.bytes - head.bytes
+    assert rest.opened_at == (2.0 if rest.records else None)
+    for key, offset in head.next_offsets.items():
+        assert all(one.offset < offset for one in head.records if one[:2] == key)
+        assert all(one.offset >= offset for one in rest.records if one[:2] == key), "nothing is committed unstored"
+    assert {one[:2] for one in head.records} <= set(head.next_offsets)
+    assert head.next_offsets | rest.next_offsets == batch.next_offsets

@@ -292,6 +292,37 @@ def test_while_an_insert_runs_the_open_batch_is_mapped(loop: Loop, monkeypatch: 
     assert [source.offset for source in loop.writer.begun[1].tables[0].sources] == [1, 2]
 
 
+def test_when_an_insert_ends_what_is_mapped_follows_and_the_rest_stays_open(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sink.ahead.CHUNK", 2)
+    loop.loop._policy = replace(POLICY, max_rows=9, max_age_seconds=5.0)
+    loop.poll(0, 1)
+    for loop.now in (0.0, 5.0):
+        loop.loop.turn()
+    wait_for("the first insert", lambda: loop.writer.begun)
+    loop.poll(2)
+    loop.poll(3, 4)
+    for loop.now in (6.0, 7.0):
+        loop.loop.turn()
+    monkeypatch.setattr("sink.ahead.prepare", None)  # nothing is mapped between two inserts
+    loop.now = 11.0
+    loop.stored()
+    loop.loop.turn()
+    wait_for("the second insert", lambda: len(loop.writer.begun) == 2)
+    assert loop.writer.begun[1].next_offsets == {(TOPICS.enriched, 0): 4}
+    monkeypatch.undo()
+    loop.stored()
+    loop.now = 11.9
+    loop.loop.turn()
+    assert loop.consumer.commits[-1] == {(TOPICS.enriched, 0): 4}
+    assert loop.loop._insert is None
+    loop.now = 12.0  # the age of what came at 7, not of what was open since 6
+    loop.loop.turn()
+    wait_for("the third insert", lambda: len(loop.writer.begun) == 3)
+    assert loop.writer.begun[2].next_offsets == {(TOPICS.enriched, 0): 5}
+
+
 def test_on_revoke_what_was_mapped_ahead_goes_with_its_partition(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sink.ahead.CHUNK", 1)
     loop.loop._policy = replace(POLICY, max_rows=10)
