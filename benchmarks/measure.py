@@ -40,12 +40,28 @@ def compare(
     rounds: int = 7,
 ) -> Result:
     """Run both in turn after one round to warm up; medians of CPU time. Blocks."""
+    timed, timed_baseline = partial(_cpu, measured), partial(_cpu, baseline)
+    return compare_timed(name, what, timed, baseline_name, timed_baseline, events=events, goal=goal, rounds=rounds)
+
+
+def compare_timed(
+    name: str,
+    what: str,
+    measured: Callable[[], float],
+    baseline_name: str,
+    baseline: Callable[[], float],
+    *,
+    events: int,
+    goal: float | None = None,
+    rounds: int = 7,
+) -> Result:
+    """:func:`compare` for functions that prepare something in between, and return the CPU seconds of the rest."""
     measured()
     baseline()
     ours, theirs = [], []
     for _ in range(rounds):
-        theirs.append(_cpu(baseline))
-        ours.append(_cpu(measured))
+        theirs.append(baseline())
+        ours.append(measured())
     return Result(name, what, baseline_name, statistics.median(ours), statistics.median(theirs), events, goal)
 
 
