@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from contracts import headers as h
 from processors import extension
 from processors.enrichment import Enrichment
-from processors.forms import common_forms
+from processors.forms import EARLIEST_NS, common_forms
 from processors.intake import Headers, Incoming
 from processors.pair import Pairing
 from processors.pricing import PRICE_TABLE, PRICED_TYPE, cost_usd
@@ -34,7 +34,7 @@ def enrich(event: Incoming, mark: Mark | None, pairing: Pairing | None) -> Enric
     if (
         mark is not None
         or skew_ms is None
-        or not event.received_at_ns
+        or event.received_at_ns < EARLIEST_NS
         or (pairing is not None and pairing.recovered is not None)
     ):
         header, appended = _forms(event, status, skew_ms, mark, pairing, cost)

@@ -19,14 +19,19 @@ def varint(number: int) -> bytes:
         return _SHORT[number]
     if number < 1 << 28:
         return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80)) + _SHORT[number >> 14]
-    # A time: its high bits are those of the event before. No table for the low ones: they are random, and a table that
-    # is not in the processor's cache costs more than it saves.
-    low = _four(number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14 & 0x7F | 0x80, number >> 21 & 0x7F | 0x80)
-    return low + _high_bits(number >> 28)
+    return low_bits(number) + high_bits(number >> 28)
+
+
+def low_bits(number: int) -> bytes:
+    """The first four bytes of a varint that has more. No table: what is in them is random, and a table that is not in the
+    processor's cache costs more than it saves."""
+    low = number & 0xFFFFFFF
+    return _four(low & 0x7F | 0x80, low >> 7 & 0x7F | 0x80, low >> 14 & 0x7F | 0x80, low >> 21 | 0x80)
 
 
 @lru_cache(maxsize=1024)
-def _high_bits(number: int) -> bytes:
+def high_bits(number: int) -> bytes:
+    """All that follow them, of ``number >> 28``: a time's are those of the event before."""
     parts = bytearray()
     while number >= 0x80:
         parts.append(number & 0x7F | 0x80)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from contracts.v1 import enrichment_pb2
 from processors import extension
 from processors.enrichment import Enrichment, Recovered
-from processors.forms import common_forms
+from processors.forms import EARLIEST_NS, common_forms
 from processors.intake import read
 from processors.pair import Pairing
 from processors.pricing import PRICE_TABLE
@@ -107,7 +107,7 @@ def test_the_header_is_what_the_message_writes(made: Enrichment) -> None:
 
 
 @given(
-    st.integers(1, 2**63 - 1),
+    st.integers(EARLIEST_NS, 2**63 - 1),
     st.one_of(st.integers(0, 300), st.integers(0, 2**53)),
     st.sampled_from(["chaukas.events.raw", "100 %b of %", "é" * 100]),
     st.integers(0, 2**31 - 1),

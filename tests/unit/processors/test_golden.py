@@ -83,13 +83,13 @@ def test_the_bytes_on_all_topics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pricing, "_price_of", price)
     for module in (enrich, forms):
         monkeypatch.setattr(module, "PRICE_TABLE", "prices of the test")
-    forms._templates.cache_clear()
+    forms._shape.cache_clear()
     try:
         found = emitted(sdk_partition(), 400)
         for seed in range(40):
             found += emitted(colliding_partition(seed), 20)
     finally:
-        forms._templates.cache_clear()
+        forms._shape.cache_clear()
     topics = [record[0] for record in found]
     assert {topic.removeprefix("chaukas."): topics.count(topic) for topic in set(topics)} == {
         "events.enriched": 3042,
