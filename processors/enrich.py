@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from contracts import headers as h
 from processors import extension
@@ -15,14 +15,16 @@ from processors.statuses import effective_status
 from processors.window import Mark
 
 
-@dataclass(slots=True)
-class Enriched:
+class Enriched(NamedTuple):
     """The record for the enriched topic; key and timestamp are the raw record's. `mark` and `pairing` are in it."""
 
     value: bytes
     headers: Headers
     mark: Mark | None = None
     pairing: Pairing | None = None
+
+
+_new_tuple = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 
 def enrich(event: Incoming, mark: Mark | None, pairing: Pairing | None) -> Enriched:
@@ -44,7 +46,7 @@ def enrich(event: Incoming, mark: Mark | None, pairing: Pairing | None) -> Enric
     if event.has_enrichment_header:
         # The gateway never writes it; ours is the only one.
         headers = [pair for pair in headers[:-1] if pair[0] != h.ENRICHMENT] + headers[-1:]
-    return Enriched(event.value + appended, headers, mark, pairing)
+    return _new_tuple(Enriched, (event.value + appended, headers, mark, pairing))
 
 
 def _forms(

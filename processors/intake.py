@@ -5,8 +5,10 @@ Identity comes from the record's headers, which the gateway wrote after its chec
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 from chaukas.spec.common.v1 import events_pb2
@@ -14,7 +16,7 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from contracts import headers as h
 from contracts.dead_letters import Reason, SourceRecord
-from contracts.headers import EventHeaders, ForeignRecord
+from contracts.headers import EventHeaders, ForeignRecord, as_the_gateway_writes
 
 _parse: Any = events_pb2.Event.FromString
 
@@ -66,7 +68,7 @@ class RawRecord:
 
 
 class Incoming:
-    """One accepted event with its place in the raw topic. Read-only by convention: it is made once per record."""
+    """One accepted event with its place in the raw topic. Read-only by convention: :func:`read` makes it, once per record."""
 
     __slots__ = (
         "_scope",
@@ -90,33 +92,30 @@ class Incoming:
         "value",
     )
 
-    def __init__(self, record: RawRecord, value: bytes, headers: EventHeaders, event: Any, canonical: bytes) -> None:
-        self.record = record
-        self.value = value
-        self.offset = record.offset
-        #: The parsed ``chaukas.spec.common.v1.Event``. Each look at a field of it costs as much as a call: the ones that
-        #: every step wants are read here, once.
-        self.event = event
-        self.tenant_id, self.project_id, self.event_id, received_at_ns, _, _, enrichment = headers
-        self.received_at_ns = received_at_ns
-        self.has_enrichment_header = enrichment is not None
-        tenant, self._scope = _scope(self.tenant_id, self.project_id)
-        #: Tenant and event id as one string: no other pair gives the same.
-        self.id_key = tenant + self.event_id
-        self.session_id: str = event.session_id
-        self.span_id: str = event.span_id
-        self.type: int = event.type
-        #: Event.timestamp in Unix nanoseconds; None when the client gave none (or one that protobuf forbids).
-        stamp = event.timestamp
-        seconds, nanos = stamp.seconds, stamp.nanos
-        usual = 0 < seconds <= _MAX_SECONDS and 0 <= nanos < NANOS
-        self.timestamp_ns = sent = seconds * NANOS + nanos if usual else timestamp_ns(event)
-        #: When it happened: the timestamp, else the time of receipt.
-        self.time_ns = received_at_ns if sent is None else sent
-        self.content_sha256 = content = sha256(value).digest()
-        # Bytes without maps are canonical already: comparing is cheaper than hashing again.
-        self.canonical_sha256 = content if canonical == value else sha256(canonical).digest()
-        self._session = ""
+    record: RawRecord
+    value: bytes
+    offset: int
+    #: The parsed ``chaukas.spec.common.v1.Event``. Each look at a field of it costs as much as a call: the ones that every
+    #: step wants are read once.
+    event: Any
+    tenant_id: str
+    project_id: str
+    event_id: str
+    received_at_ns: int
+    has_enrichment_header: bool
+    #: Tenant and event id as one string: no other pair gives the same.
+    id_key: str
+    session_id: str
+    span_id: str
+    type: int
+    #: Event.timestamp in Unix nanoseconds; None when the client gave none (or one that protobuf forbids).
+    timestamp_ns: int | None
+    #: When it happened: the timestamp, else the time of receipt.
+    time_ns: int
+    content_sha256: bytes
+    canonical_sha256: bytes
+    _scope: str
+    _session: str
 
     @property
     def session(self) -> str:
@@ -126,6 +125,9 @@ class Incoming:
             session = self.session_id
             self._session = known = f"{self._scope}{len(session)}:{session}"
         return known
+
+
+_new_incoming: Callable[[type[Incoming]], Incoming] = object.__new__
 
 
 @lru_cache(maxsize=1024)
@@ -152,7 +154,7 @@ def read(record: RawRecord) -> Incoming:
     if value is None:
         raise BadRecord(Reason.UNPARSEABLE, "the record has no value")
     try:
-        headers = EventHeaders.parse(record.headers)
+        headers = as_the_gateway_writes(record.headers) or EventHeaders.parse(record.headers)
     except ForeignRecord as error:
         raise BadRecord(Reason.FOREIGN_RECORD, str(error)) from None
     if not record.key:
@@ -162,11 +164,63 @@ def read(record: RawRecord) -> Incoming:
         canonical = event.SerializeToString(deterministic=True)
     except (DecodeError, EncodeError) as error:
         raise BadRecord(Reason.UNPARSEABLE, f"no {h.EVENT_SCHEMA}: {error}") from None
-    tenant_id, project_id, event_id, _, _, _, _ = headers
+    return _incoming(record, value, headers, event, canonical, sha256(value).digest())
+
+
+def read_all(records: Sequence[RawRecord]) -> list[Incoming]:
+    """:func:`read` of several good records, at nine tenths of its cost: each kind of work for all of them in
+    turn, as in :func:`processors.pipeline.process_all`. One that is bad raises one of :data:`BAD`, and says nothing."""
+    values: list[Any] = [record.value for record in records]
+    headers = [as_the_gateway_writes(record.headers) or EventHeaders.parse(record.headers) for record in records]
+    events = [*map(_parse, values)]
+    canonical = [event.SerializeToString(deterministic=True) for event in events]
+    digests = [sha256(value).digest() for value in values]
+    if not all(map(_key, records)):
+        raise BadRecord(Reason.FOREIGN_RECORD, "the record has no key")
+    return [*map(_incoming, records, values, headers, events, canonical, digests)]
+
+
+#: What is bad: foreign, no value (TypeError, of parsing None), not protobuf.
+BAD = (BadRecord, ForeignRecord, DecodeError, EncodeError, TypeError)
+_key = attrgetter("key")
+
+
+def _incoming(
+    record: RawRecord, value: bytes, headers: EventHeaders, event: Any, canonical: bytes, content: bytes
+) -> Incoming:
+    """Checked against the headers. Raises :class:`BadRecord`."""
+    tenant_id, project_id, event_id, received_at_ns, _, _, enrichment = headers
     if event.event_id != event_id:
         raise BadRecord(Reason.FOREIGN_RECORD, "header event_id differs from the event's")
     if event.tenant_id != tenant_id:
         raise BadRecord(Reason.FOREIGN_RECORD, "header tenant_id differs from the event's")
     if event.project_id != project_id:
         raise BadRecord(Reason.FOREIGN_RECORD, "header project_id differs from the event's")
-    return Incoming(record, value, headers, event, canonical)
+
+    found = _new_incoming(Incoming)  # and no constructor: calling one costs as much as reading three fields
+    found.record = record
+    found.value = value
+    found.offset = record.offset
+    found.event = event
+    found.tenant_id = tenant_id
+    found.project_id = project_id
+    found.event_id = event_id
+    found.received_at_ns = received_at_ns
+    found.has_enrichment_header = enrichment is not None
+    tenant, found._scope = _scope(tenant_id, project_id)
+    found._session = ""
+    found.id_key = tenant + event_id
+    found.session_id = event.session_id
+    found.span_id = event.span_id
+    found.type = event.type
+    stamp = event.timestamp
+    seconds, nanos = stamp.seconds, stamp.nanos
+    if 0 < seconds <= _MAX_SECONDS and 0 <= nanos < NANOS:
+        found.timestamp_ns = found.time_ns = seconds * NANOS + nanos
+    else:
+        found.timestamp_ns = sent = timestamp_ns(event)
+        found.time_ns = received_at_ns if sent is None else sent
+    found.content_sha256 = content
+    # Bytes without maps are canonical already: comparing is cheaper than hashing again.
+    found.canonical_sha256 = content if canonical == value else sha256(canonical).digest()
+    return found

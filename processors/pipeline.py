@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import NamedTuple
 
 from contracts import headers as h
 from contracts.dead_letters import Reason
@@ -22,19 +21,19 @@ from processors.pair import Pairing, Spans, pair
 from processors.statuses import SPAN_TYPES
 from processors.window import Ids, Mark, Window, mark
 
-T = TypeVar("T")
-
 #: How many records take a step together, see :func:`process_all`. More gain nothing.
 CHUNK = 32
 
 
-@dataclass(slots=True)
-class Output:
+class Output(NamedTuple):
     """What follows from one raw record: the enriched record and facts."""
 
     enriched: Enriched
     handoffs: list[facts_pb2.HandoffFact]
     mcp_calls: list[facts_pb2.McpCallFact]
+
+
+_new_tuple = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 
 class PartitionState:
@@ -58,7 +57,10 @@ class PartitionState:
 
 def process(state: PartitionState, record: RawRecord) -> Output:
     """One record through all steps. Raises :class:`BadRecord`; what it changed then, a rebuild changes too."""
-    return _finish(_derive(state, _next(state, record)))
+    output = _finish(_derive(state, _next(state, record)))
+    if isinstance(output, BadRecord):
+        raise output
+    return output
 
 
 def process_all(state: PartitionState, records: Iterable[RawRecord]) -> Iterator[tuple[RawRecord, Output | BadRecord]]:
@@ -70,23 +72,19 @@ def process_all(state: PartitionState, records: Iterable[RawRecord]) -> Iterator
     source, derive = iter(records), partial(_derive, state)
     while chunk := list(islice(source, CHUNK)):
         _in_order(state, chunk)
-        events: list[Incoming | BadRecord]
+        events: Sequence[Incoming | BadRecord]
         try:
-            events = [*map(intake.read, chunk)]
-        except BadRecord:  # and perhaps more of them
-            events = _each(intake.read, chunk)
-        yield from zip(chunk, _each(_finish, _each(derive, events)), strict=True)
+            events = intake.read_all(chunk)
+        except intake.BAD:
+            events = [*map(_read, chunk)]
+        yield from zip(chunk, [*map(_finish, [*map(derive, events)])], strict=True)
 
 
-def _each(step: Callable[[Any], T], items: Iterable[Any]) -> list[T | BadRecord]:
-    """`step` of each item; what is bad already, or becomes so, stays in its place."""
-    found: list[T | BadRecord] = []
-    for item in items:
-        try:
-            found.append(item if isinstance(item, BadRecord) else step(item))
-        except BadRecord as bad:
-            found.append(bad.with_traceback(None))  # it would hold this list, and the list it
-    return found
+def _read(record: RawRecord) -> Incoming | BadRecord:
+    try:
+        return intake.read(record)
+    except BadRecord as bad:
+        return bad.with_traceback(None)  # it would hold this frame, and the frame it
 
 
 def remember(state: PartitionState, record: RawRecord, *, ids_only: bool) -> None:
@@ -96,7 +94,9 @@ def remember(state: PartitionState, record: RawRecord, *, ids_only: bool) -> Non
     """
     event = _next(state, record)
     if not ids_only:
-        _derive(state, event)
+        derived = _derive(state, event)
+        if isinstance(derived, BadRecord):
+            raise derived
         return
     try:
         mark(state.ids, event)
@@ -114,8 +114,10 @@ def _is_replay(record: RawRecord) -> bool:
 _Derived = tuple[Incoming, Mark | None, Pairing | None, list[facts_pb2.HandoffFact], list[facts_pb2.McpCallFact]]
 
 
-def _derive(state: PartitionState, event: Incoming) -> _Derived:
-    """Levels 1 and 2."""
+def _derive(state: PartitionState, event: Incoming | BadRecord) -> _Derived | BadRecord:
+    """Levels 1 and 2. What is bad stays so."""
+    if isinstance(event, BadRecord):
+        return event
     try:
         marked = mark(state.ids, event)
         if marked is not None and not _is_replay(event.record):
@@ -124,17 +126,19 @@ def _derive(state: PartitionState, event: Incoming) -> _Derived:
         pairing = pair(state.spans, event) if kind in SPAN_TYPES else None
         handed_off = handoffs(state.handoffs, event)
         return event, None, pairing, handed_off, mcp_calls(state.mcp_calls, event) if kind in MCP_TYPES else []
-    except Exception as error:
-        raise _step_failed(error) from error
+    except Exception as error:  # noqa: BLE001 - the record is dead-lettered with it
+        return _step_failed(error)
 
 
-def _finish(derived: _Derived) -> Output:
+def _finish(derived: _Derived | BadRecord) -> Output | BadRecord:
     """Last and without a state, so that whatever fails here leaves the state as a rebuild would."""
+    if isinstance(derived, BadRecord):
+        return derived
     event, marked, pairing, handed_off, calls = derived
     try:
-        return Output(enrich(event, marked, pairing), handed_off, calls)
-    except Exception as error:
-        raise _step_failed(error) from error
+        return _new_tuple(Output, (enrich(event, marked, pairing), handed_off, calls))
+    except Exception as error:  # noqa: BLE001 - the record is dead-lettered with it
+        return _step_failed(error)
 
 
 def _step_failed(error: Exception) -> BadRecord:
