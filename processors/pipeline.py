@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from contracts import headers as h
 from contracts.dead_letters import Reason
@@ -20,6 +19,9 @@ from processors.mcp_calls import MCP_TYPES, McpCalls, mcp_calls
 from processors.pair import Pairing, Spans, pair
 from processors.statuses import SPAN_TYPES
 from processors.window import Ids, Mark, Window, mark
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 #: How many records take a step together, see :func:`process_all`. More gain nothing.
 CHUNK = 32
@@ -57,7 +59,7 @@ class PartitionState:
 
 def process(state: PartitionState, record: RawRecord) -> Output:
     """One record through all steps. Raises :class:`BadRecord`; what it changed then, a rebuild changes too."""
-    output = _finish(_derive(state, _next(state, record)))
+    (output,) = map(_finish, _derive(state, [_next(state, record)]))
     if isinstance(output, BadRecord):
         raise output
     return output
@@ -69,7 +71,7 @@ def process_all(state: PartitionState, records: Iterable[RawRecord]) -> Iterator
     Some records at a time take the same step, then all of them the next: each step's code and tables stay in the processor's
     caches, which saves a sixth of all steps together. Reading and enriching touch no state, so nothing else changes.
     """
-    source, derive = iter(records), partial(_derive, state)
+    source = iter(records)
     while chunk := list(islice(source, CHUNK)):
         _in_order(state, chunk)
         events: Sequence[Incoming | BadRecord]
@@ -77,7 +79,7 @@ def process_all(state: PartitionState, records: Iterable[RawRecord]) -> Iterator
             events = intake.read_all(chunk)
         except intake.BAD:
             events = [*map(_read, chunk)]
-        yield from zip(chunk, [*map(_finish, [*map(derive, events)])], strict=True)
+        yield from zip(chunk, [*map(_finish, _derive(state, events))], strict=True)
 
 
 def _read(record: RawRecord) -> Incoming | BadRecord:
@@ -94,9 +96,9 @@ def remember(state: PartitionState, record: RawRecord, *, ids_only: bool) -> Non
     """
     event = _next(state, record)
     if not ids_only:
-        derived = _derive(state, event)
-        if isinstance(derived, BadRecord):
-            raise derived
+        ((_, marked, *_),) = _derive(state, [event])
+        if isinstance(marked, BadRecord):
+            raise marked
         return
     try:
         mark(state.ids, event)
@@ -110,34 +112,65 @@ def _is_replay(record: RawRecord) -> bool:
     return any(name == h.REPLAY_OF for name, _ in record.headers)
 
 
-#: An event and what the steps with a state say about it: a plain tuple, one is made for every event.
-_Derived = tuple[Incoming, Mark | None, Pairing | None, list[facts_pb2.HandoffFact], list[facts_pb2.McpCallFact]]
+#: An event and what the steps with a state say about it: a plain tuple, one is made for every event. In the mark's place
+#: stands what makes a record bad.
+_Derived = tuple[
+    Incoming | BadRecord,
+    Mark | BadRecord | None,
+    Pairing | None,
+    list[facts_pb2.HandoffFact] | None,
+    list[facts_pb2.McpCallFact] | None,
+]
 
 
-def _derive(state: PartitionState, event: Incoming | BadRecord) -> _Derived | BadRecord:
-    """Levels 1 and 2. What is bad stays so."""
-    if isinstance(event, BadRecord):
-        return event
-    try:
-        marked = mark(state.ids, event)
-        if marked is not None and not _is_replay(event.record):
-            return event, marked, None, [], []
-        kind = event.type
-        pairing = pair(state.spans, event) if kind in SPAN_TYPES else None
-        handed_off = handoffs(state.handoffs, event)
-        return event, None, pairing, handed_off, mcp_calls(state.mcp_calls, event) if kind in MCP_TYPES else []
-    except Exception as error:  # noqa: BLE001 - the record is dead-lettered with it
-        return _step_failed(error)
+def _derive(state: PartitionState, events: Sequence[Incoming | BadRecord]) -> Iterator[_Derived]:
+    """Levels 1 and 2."""
+    marks: list[Mark | BadRecord | None] = []
+    for event in events:
+        if isinstance(event, BadRecord):
+            marks.append(event)
+            continue
+        try:
+            marked = mark(state.ids, event)
+            marks.append(None if marked is not None and _is_replay(event.record) else marked)
+        except Exception as error:  # noqa: BLE001 - the record is dead-lettered with it; so below
+            marks.append(_step_failed(error))
+    pairings = _level_2(pair, state.spans, events, marks, SPAN_TYPES)
+    handed_off = _level_2(handoffs, state.handoffs, events, marks)
+    calls = _level_2(mcp_calls, state.mcp_calls, events, marks, MCP_TYPES)
+    return zip(events, marks, pairings, handed_off, calls, strict=True)
 
 
-def _finish(derived: _Derived | BadRecord) -> Output | BadRecord:
+def _level_2(
+    step: Callable[[S, Incoming], T],
+    state: S,
+    events: Sequence[Any],
+    marks: list[Mark | BadRecord | None],
+    types: frozenset[int] | None = None,
+) -> list[T | None]:
+    """`step` of each unmarked event of these types. One that fails is bad, and goes no further."""
+    found: list[T | None] = []
+    for event, marked in zip(events, marks, strict=True):
+        if marked is not None or (types is not None and event.type not in types):
+            found.append(None)
+            continue
+        try:
+            found.append(step(state, event))
+        except Exception as error:  # noqa: BLE001
+            marks[len(found)] = _step_failed(error)
+            found.append(None)
+    return found
+
+
+def _finish(derived: _Derived) -> Output | BadRecord:
     """Last and without a state, so that whatever fails here leaves the state as a rebuild would."""
-    if isinstance(derived, BadRecord):
-        return derived
     event, marked, pairing, handed_off, calls = derived
+    if isinstance(marked, BadRecord):
+        return marked
+    assert isinstance(event, Incoming)
     try:
-        return _new_tuple(Output, (enrich(event, marked, pairing), handed_off, calls))
-    except Exception as error:  # noqa: BLE001 - the record is dead-lettered with it
+        return _new_tuple(Output, (enrich(event, marked, pairing), handed_off or [], calls or []))
+    except Exception as error:  # noqa: BLE001
         return _step_failed(error)
 
 
