@@ -70,6 +70,16 @@ class EventHeaders(NamedTuple):
         return as_the_gateway_writes(pairs) or _in_any_order(pairs)
 
 
+class BoundedHeaders(EventHeaders):
+    """What :func:`as_the_gateway_writes` reads from nearly all raw records: beside tenant, project and event id their headers
+    take less than :data:`BOUNDED_BYTES`, names included."""
+
+    __slots__ = ()
+
+
+BOUNDED_BYTES = 1024
+_KIND_BYTES, _REST_BYTES = 128, 256
+
 #: The gateway's order. What it writes only sometimes, and the enrichment, come after these.
 _LAYOUT = (TENANT_ID, PROJECT_ID, EVENT_ID, EVENT_TYPE, RECEIVED_AT_NS, SCHEMA)
 _AFTER = frozenset((BATCH_ID, TRACEPARENT, ENRICHMENT))
@@ -80,7 +90,7 @@ def as_the_gateway_writes(pairs: list[Any]) -> EventHeaders | None:
     """What :meth:`EventHeaders.parse` reads, at half its cost; None when anything is not as the gateway writes it."""
     try:
         first_six, rest = (pairs, None) if len(pairs) == 6 else (pairs[:6], pairs[6:])
-        (n1, tenant), (n2, project), (n3, event), (n4, _), (n5, received), (n6, schema) = first_six
+        (n1, tenant), (n2, project), (n3, event), (n4, kind), (n5, received), (n6, schema) = first_six
         if (n1, n2, n3, n4, n5, n6) != _LAYOUT or schema != _EVENT_SCHEMA or not tenant or not event:
             return None
         if not received.isdigit() or len(received) > 19:
@@ -88,17 +98,20 @@ def as_the_gateway_writes(pairs: list[Any]) -> EventHeaders | None:
         received_at_ns = int(received)
         if received_at_ns >= 1 << 63:
             return None
+        shape = BoundedHeaders if len(kind) <= _KIND_BYTES else EventHeaders
         batch_id = traceparent = enrichment = None
         if rest:
             found = dict(rest)
             if len(found) != len(rest) or not found.keys() <= _AFTER:
                 return None
             enrichment = found.get(ENRICHMENT)
+            if enrichment is not None or sum(map(len, found.values())) > _REST_BYTES:
+                shape = EventHeaders
             batch_id = found[BATCH_ID].decode() if BATCH_ID in found else None
             traceparent = found[TRACEPARENT].decode() if TRACEPARENT in found else None
         known = (tenant.decode(), project.decode(), event.decode(), received_at_ns, batch_id, traceparent, enrichment)
-        return _new_tuple(EventHeaders, known)
-    except (ValueError, AttributeError):  # too few, not UTF-8; a header without a value
+        return _new_tuple(shape, known)
+    except (ValueError, AttributeError, TypeError):  # too few, not UTF-8; a header without a value
         return None
 
 

@@ -16,12 +16,16 @@ from processors.window import Mark
 
 
 class Enriched(NamedTuple):
-    """The record for the enriched topic; key and timestamp are the raw record's. `mark` and `pairing` are in it."""
+    """The record for the enriched topic; key and timestamp are the raw record's. `mark` and `pairing` are in it.
+
+    `has_bounded_headers`: together they take at most twice the value's length and :data:`contracts.headers.BOUNDED_BYTES`.
+    """
 
     value: bytes
     headers: Headers
     mark: Mark | None = None
     pairing: Pairing | None = None
+    has_bounded_headers: bool = False
 
 
 _new_tuple = tuple.__new__  # a NamedTuple's own constructor costs twice as much
@@ -46,7 +50,8 @@ def enrich(event: Incoming, mark: Mark | None, pairing: Pairing | None) -> Enric
     if event.has_enrichment_header:
         # The gateway never writes it; ours is the only one.
         headers = [pair for pair in headers[:-1] if pair[0] != h.ENRICHMENT] + headers[-1:]
-    return _new_tuple(Enriched, (event.value + appended, headers, mark, pairing))
+    # Whatever is long in the new header is in the extension as well, so in the value.
+    return _new_tuple(Enriched, (event.value + appended, headers, mark, pairing, event.has_bounded_headers))
 
 
 def _forms(

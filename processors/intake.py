@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from contracts import headers as h
 from contracts.dead_letters import Reason, SourceRecord
-from contracts.headers import EventHeaders, ForeignRecord, as_the_gateway_writes
+from contracts.headers import BoundedHeaders, EventHeaders, ForeignRecord, as_the_gateway_writes
 
 _parse: Any = events_pb2.Event.FromString
 
@@ -77,6 +77,7 @@ class Incoming:
         "content_sha256",
         "event",
         "event_id",
+        "has_bounded_headers",
         "has_enrichment_header",
         "id_key",
         "offset",
@@ -102,6 +103,8 @@ class Incoming:
     project_id: str
     event_id: str
     received_at_ns: int
+    #: Its headers are no longer than its value and :data:`contracts.headers.BOUNDED_BYTES`.
+    has_bounded_headers: bool
     has_enrichment_header: bool
     #: Tenant and event id as one string: no other pair gives the same.
     id_key: str
@@ -206,6 +209,7 @@ def _incoming(
     found.project_id = project_id
     found.event_id = event_id
     found.received_at_ns = received_at_ns
+    found.has_bounded_headers = type(headers) is BoundedHeaders  # the ids agree with the value, so they are in it
     found.has_enrichment_header = enrichment is not None
     tenant, found._scope = _scope(tenant_id, project_id)
     found._session = ""

@@ -103,3 +103,17 @@ def test_any_bytes_parse_or_are_foreign(headers: list[tuple[str, bytes | None]])
         return
     assert parsed.tenant_id
     assert 0 <= parsed.received_at_ns < 1 << 63
+
+
+def test_what_is_long_is_not_called_bounded() -> None:
+    fixed = list(GOOD.items())
+
+    def made(kind: bytes, *rest: tuple[str, bytes]) -> h.EventHeaders | None:
+        return h.as_the_gateway_writes([*fixed[:3], (h.EVENT_TYPE, kind), *fixed[3:], *rest])
+
+    for bounded in (made(b""), made(b"k" * 128, (h.BATCH_ID, b"b" * 150), (h.TRACEPARENT, b"t" * 106))):
+        assert type(bounded) is h.BoundedHeaders
+    for long in (made(b"k" * 129), made(b"", (h.BATCH_ID, b"b" * 257)), made(b"", (h.ENRICHMENT, b""))):
+        assert type(long) is h.EventHeaders
+    names = sum(map(len, (*GOOD, h.EVENT_TYPE, h.BATCH_ID, h.TRACEPARENT)))
+    assert names + len(h.EVENT_SCHEMA) + 19 + 128 + 256 < h.BOUNDED_BYTES

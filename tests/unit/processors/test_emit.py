@@ -82,6 +82,25 @@ def test_what_the_enriched_topic_would_not_take_is_a_bad_record() -> None:
     assert caught.value.reason is Reason.TOO_LARGE
 
 
+@pytest.mark.parametrize("field", ["event_id", "session_id"])
+def test_the_short_check_lets_nothing_large_through(field: str) -> None:
+    """Ids count twice, in the headers or the key, and an END's START's twice more."""
+    state = PartitionState(Window(10))
+    name = "i" * (ENRICHED_MAX_BYTES // 5 - 2000)
+    sizes = []
+    for offset, kind in enumerate((pb.EVENT_TYPE_TOOL_CALL_START, pb.EVENT_TYPE_TOOL_CALL_END)):
+        sent = event(kind, span_id="x")
+        setattr(sent, field, name)
+        source = raw_record(sent, offset)
+        made = process(state, source).enriched
+        sizes.append(emit.record_bytes(made.value, source.key, made.headers))
+        assert made.has_bounded_headers
+        emit.check_size(made, source)
+    assert max(sizes) <= ENRICHED_MAX_BYTES
+    with pytest.raises(BadRecord, match="the topic takes"):
+        emit.check_size(made, RawRecord("raw", 0, 9, bytes(ENRICHED_MAX_BYTES), b"", [], 0))
+
+
 def test_a_letter_too_large_for_its_topic_leaves_the_value_where_it_is() -> None:
     source = RawRecord("x.events.raw", 0, 1, b"k", bytes(DEAD_LETTER_MAX_BYTES), [], 1)
     sent = Sent()
