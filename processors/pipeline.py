@@ -59,7 +59,7 @@ class PartitionState:
 
 def process(state: PartitionState, record: RawRecord) -> Output:
     """One record through all steps. Raises :class:`BadRecord`; what it changed then, a rebuild changes too."""
-    (output,) = map(_finish, _derive(state, [_next(state, record)]))
+    ((_, output),) = process_all(state, [record])
     if isinstance(output, BadRecord):
         raise output
     return output
@@ -73,37 +73,41 @@ def process_all(state: PartitionState, records: Iterable[RawRecord]) -> Iterator
     """
     source = iter(records)
     while chunk := list(islice(source, CHUNK)):
-        _in_order(state, chunk)
-        events: Sequence[Incoming | BadRecord]
-        try:
-            events = intake.read_all(chunk)
-        except intake.BAD:
-            events = [*map(_read, chunk)]
-        yield from zip(chunk, [*map(_finish, _derive(state, events))], strict=True)
+        events = _read(state, chunk)
+        yield from zip(chunk, [*map(_finish, _derive(state, events, _mark(state, events)))], strict=True)
 
 
-def _read(record: RawRecord) -> Incoming | BadRecord:
+def remember_all(state: PartitionState, records: Sequence[RawRecord], *, ids_only: bool) -> list[BadRecord | None]:
+    """Take records that were processed earlier into the window, without output; what is bad about each, in order.
+
+    `ids_only`: only level 1, for the first half of what a rebuild reads, whose marks cannot be known.
+    """
+    events = _read(state, records)
+    marks = _mark(state, events)
+    if not ids_only:
+        _derive(state, events, marks)
+    return [marked if isinstance(marked, BadRecord) else None for marked in marks]
+
+
+def _read(state: PartitionState, records: Sequence[RawRecord]) -> Sequence[Incoming | BadRecord]:
+    following = state.next_offset
+    for record in records:
+        offset = record.offset
+        if offset < following:
+            raise AssertionError(f"offset {offset} after {following - 1}: a partition is read in order")
+        following = offset + 1
+    state.next_offset = following
+    try:
+        return intake.read_all(records)
+    except intake.BAD:
+        return [*map(_read_one, records)]
+
+
+def _read_one(record: RawRecord) -> Incoming | BadRecord:
     try:
         return intake.read(record)
     except BadRecord as bad:
         return bad.with_traceback(None)  # it would hold this frame, and the frame it
-
-
-def remember(state: PartitionState, record: RawRecord, *, ids_only: bool) -> None:
-    """Take a record that was processed earlier into the window, without output. Raises :class:`BadRecord` as above.
-
-    `ids_only`: only level 1, for the first half of what a rebuild reads, whose marks cannot be known.
-    """
-    event = _next(state, record)
-    if not ids_only:
-        ((_, marked, *_),) = _derive(state, [event])
-        if isinstance(marked, BadRecord):
-            raise marked
-        return
-    try:
-        mark(state.ids, event)
-    except Exception as error:
-        raise _step_failed(error) from error
 
 
 def _is_replay(record: RawRecord) -> bool:
@@ -123,8 +127,8 @@ _Derived = tuple[
 ]
 
 
-def _derive(state: PartitionState, events: Sequence[Incoming | BadRecord]) -> Iterator[_Derived]:
-    """Levels 1 and 2."""
+def _mark(state: PartitionState, events: Sequence[Incoming | BadRecord]) -> list[Mark | BadRecord | None]:
+    """Level 1. Also what is bad about an event; None for those that level 2 sees."""
     marks: list[Mark | BadRecord | None] = []
     for event in events:
         if isinstance(event, BadRecord):
@@ -135,6 +139,13 @@ def _derive(state: PartitionState, events: Sequence[Incoming | BadRecord]) -> It
             marks.append(None if marked is not None and _is_replay(event.record) else marked)
         except Exception as error:  # noqa: BLE001 - the record is dead-lettered with it; so below
             marks.append(_step_failed(error))
+    return marks
+
+
+def _derive(
+    state: PartitionState, events: Sequence[Incoming | BadRecord], marks: list[Mark | BadRecord | None]
+) -> Iterator[_Derived]:
+    """Level 2."""
     pairings = _level_2(pair, state.spans, events, marks, SPAN_TYPES)
     handed_off = _level_2(handoffs, state.handoffs, events, marks)
     calls = _level_2(mcp_calls, state.mcp_calls, events, marks, MCP_TYPES)
@@ -180,18 +191,3 @@ def _step_failed(error: Exception) -> BadRecord:
         raise error
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return BadRecord(Reason.STEP_FAILED, f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}")
-
-
-def _next(state: PartitionState, record: RawRecord) -> Incoming:
-    _in_order(state, (record,))
-    return intake.read(record)
-
-
-def _in_order(state: PartitionState, records: Iterable[RawRecord]) -> None:
-    following = state.next_offset
-    for record in records:
-        offset = record.offset
-        if offset < following:
-            raise AssertionError(f"offset {offset} after {following - 1}: a partition is read in order")
-        following = offset + 1
-    state.next_offset = following

@@ -16,8 +16,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from contracts.errors import Unavailable
 from processors.flood import Flood
-from processors.intake import BadRecord, RawRecord
-from processors.pipeline import PartitionState, remember
+from processors.intake import RawRecord
+from processors.pipeline import CHUNK, PartitionState, remember_all
 from processors.window import Window
 from runtime.kafka_log import kafka_logger
 
@@ -132,20 +132,28 @@ def rebuild(
     state, flood = PartitionState(window), Flood()
     start = max(0, first_offset - 2 * window.offsets)
     ids_only_before = first_offset - window.offsets
+
+    def remember(records: list[RawRecord]) -> None:
+        found = remember_all(state, records, ids_only=bool(records) and records[0].offset < ids_only_before)
+        for record, bad in zip(records, found, strict=True):
+            if bad is None:
+                flood.good()
+            elif record.timestamp_ms < accepted_until_ms:
+                flood.skip()
+            else:
+                flood.bad(bad, record)
+
+    chunk: list[RawRecord] = []
     if start < first_offset:
         for number, record in enumerate(read(topic, partition, start, first_offset)):
+            if record is None or number % 1000 == 999:
+                progress()
             if record is None:
-                progress()
                 continue
-            try:
-                remember(state, record, ids_only=record.offset < ids_only_before)
-                flood.good()
-            except BadRecord as bad:
-                if record.timestamp_ms < accepted_until_ms:
-                    flood.skip()
-                else:
-                    flood.bad(bad, record)
-            if number % 1000 == 999:
-                progress()
+            if len(chunk) == CHUNK or (chunk and chunk[0].offset < ids_only_before <= record.offset):
+                remember(chunk)
+                chunk = []
+            chunk.append(record)
+        remember(chunk)
     state.next_offset = first_offset
     return state, flood

@@ -8,7 +8,10 @@ import pytest
 from google.protobuf import struct_pb2
 
 from contracts.dead_letters import Reason
-from processors.intake import BadRecord, RawRecord, read
+from processors.intake import BAD as BAD_ONES
+from processors.intake import BadRecord, RawRecord, read, read_all
+from processors.pipeline import PartitionState, process_all
+from processors.window import Window
 from tests.support.events import START_NS, event
 from tests.support.raw_records import RECEIVED_NS, raw_record
 
@@ -59,6 +62,20 @@ def test_bad_records_have_a_reason(name: str) -> None:
     with pytest.raises(BadRecord, match=message) as caught:
         read(record)
     assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_record_among_good_ones_has_its_reason_too(name: str) -> None:
+    record, reason, message = BAD[name]
+    with pytest.raises(BAD_ONES):
+        read_all([record])
+    chunk = [raw_record(event(), 0), altered(record, offset=1), raw_record(event(), 2)]
+    outputs = [output for _, output in process_all(PartitionState(Window(10)), chunk)]
+    assert [isinstance(output, BadRecord) for output in outputs] == [False, True, False]
+    bad = outputs[1]
+    assert isinstance(bad, BadRecord)
+    assert bad.reason is reason
+    assert message in str(bad)
 
 
 def test_the_message_holds_no_content() -> None:

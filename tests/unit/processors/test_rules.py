@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -428,13 +427,16 @@ def test_a_step_that_fails_costs_one_record_and_a_rebuild_agrees(step: str, monk
             with pytest.raises(BadRecord, match=r"^ValueError at test_rules\.py:\d+$") as caught:
                 process(story, record)
             assert caught.value.reason is Reason.STEP_FAILED
-            with suppress(BadRecord):
-                pipeline.remember(rebuilt, record, ids_only=False)
         else:
             process(story, record)
-            pipeline.remember(rebuilt, record, ids_only=False)
+    found = pipeline.remember_all(rebuilt, records, ids_only=False)
+    assert [bad is not None for bad in found] == [step != "enrich" and number in (1, 4) for number in range(5)]
+    together = PartitionState(Window(W))
+    outputs = [output for _, output in pipeline.process_all(together, records)]
+    assert [isinstance(output, BadRecord) for output in outputs] == [number in (1, 4) for number in range(5)]
     last = raw_record(end(span="y"), 6)
-    assert process(story, last).enriched.value == process(rebuilt, last).enriched.value
+    values = [process(state, last).enriched.value for state in (story, rebuilt, together)]
+    assert values == values[:1] * 3
 
 
 def test_running_out_of_memory_is_not_the_records_fault(monkeypatch: pytest.MonkeyPatch) -> None:
