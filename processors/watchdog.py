@@ -3,12 +3,10 @@
 The transport's own watchdog sees work that is not finished. What it cannot see is a consumer that brings no work at all: joined,
 assigned, and silent. So, when nothing was read for PROCESSORS_STALL_SECONDS and nothing is in work, a thread asks the brokers with
 a client of its own whether there is anything behind what was read. While Kafka does not answer, nothing is stuck.
-Time in which the whole process stood still (SIGSTOP, a frozen machine) does not count.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,6 +14,7 @@ from typing import NamedTuple
 from processors.transport import BatchApp, Lease
 from runtime.exits import EXIT_STALLED, leave
 from runtime.unread import Partition, Since, Unread
+from runtime.watchdog import WatchdogThread
 
 
 class Idle(NamedTuple):
@@ -44,7 +43,7 @@ def _position(lease: Lease) -> int | None:
     return lease.next_fetch if lease.next_fetch >= 0 else lease.committed
 
 
-class ReadWatchdog(threading.Thread):
+class ReadWatchdog(WatchdogThread):
     """See the module. `look` as :func:`idle`."""
 
     def __init__(
@@ -56,28 +55,16 @@ class ReadWatchdog(threading.Thread):
         leave: Callable[[int, str], object] = leave,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(name="read-watchdog", daemon=True)
+        super().__init__("read-watchdog", stall_seconds=stall_seconds, clock=clock)
         self._look = look
         self._unread = unread
         self._stall_seconds = stall_seconds
         self._leave = leave
-        self._clock = clock
-        self._interval = min(1.0, stall_seconds / 4)
-        self._looked_at = clock()
         self._since = Since()
-        self._stopping = threading.Event()
-
-    def stop(self) -> None:
-        self._stopping.set()
-
-    def run(self) -> None:
-        while not self._stopping.wait(self._interval):
-            self.look()
 
     def look(self) -> None:
         """One look; ends the process when the consumer is stuck. Blocks while it asks Kafka."""
-        now = self._clock()
-        passed, self._looked_at = min(now - self._looked_at, 2 * self._interval), now
+        passed = self.passed()
         found = self._look()
         if found is None:
             self._since = Since()
@@ -86,7 +73,7 @@ class ReadWatchdog(threading.Thread):
         if seconds <= self._stall_seconds or not found.positions:
             return
         left = self._unread(found.positions)
-        if left and not self._stopping.is_set():
+        if left and not self.stopping:
             self._leave(
                 EXIT_STALLED,
                 f"the consumer is stuck: nothing was read for {seconds:.0f} s, although {left} records are there "

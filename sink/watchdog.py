@@ -8,19 +8,18 @@ Stuck is, for SINK_STALL_SECONDS (an insert gets SINK_INSERT_TIMEOUT_SECONDS on 
 4. nothing read, although there is something to read and nothing is being inserted.
 
 Not stuck is a writer that waits for a store that is away, or for Kafka: 2 to 4 count only while Kafka answers the watchdog's own
-client. It runs on a thread of its own and needs neither the event loop nor the consumer, whose calls may hang. Time in which
-the whole process stood still (SIGSTOP, a frozen machine) does not count.
+client. It runs on a thread of its own and needs neither the event loop nor the consumer, whose calls may hang.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from runtime.exits import EXIT_STALLED, leave
 from runtime.unread import Partition, Since, Unread
+from runtime.watchdog import WatchdogThread
 
 
 @dataclass(slots=True)
@@ -42,7 +41,7 @@ class Pulse:
     positions: dict[Partition, int | None] = field(default_factory=dict)
 
 
-class Watchdog(threading.Thread):
+class Watchdog(WatchdogThread):
     """See the module. :meth:`stop` it before the writer is stopped in order, which has a time limit of its own."""
 
     def __init__(
@@ -56,7 +55,7 @@ class Watchdog(threading.Thread):
         show: Callable[[float], object] = lambda seconds: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(name="sink-watchdog", daemon=True)
+        super().__init__("sink-watchdog", stall_seconds=stall_seconds, clock=clock)
         self._pulse = pulse
         self._unread = unread
         self._stall_seconds = stall_seconds
@@ -64,26 +63,13 @@ class Watchdog(threading.Thread):
         self._leave = leave
         #: Gets the longest time without progress, seconds, with each look.
         self._show = show
-        self._clock = clock
-        self._interval = min(1.0, stall_seconds / 4)
-        self._stopping = threading.Event()
-        self._looked_at = clock()
         #: How long the loop or a commit was stuck when Kafka was asked.
         self._asked_at = 0.0
         self._turns, self._insert, self._commit, self._read = Since(), Since(), Since(), Since()
 
-    def stop(self) -> None:
-        self._stopping.set()
-
-    def run(self) -> None:
-        while not self._stopping.wait(self._interval):
-            self.look()
-
     def look(self) -> None:
         """One look; ends the process when the writer is stuck. Blocks while it asks Kafka."""
-        now = self._clock()
-        # A longer gap than ours was no time in which the writer could have worked either.
-        passed, self._looked_at = min(now - self._looked_at, 2 * self._interval), now
+        passed = self.passed()
         pulse = self._pulse
         inserting = self._insert.watch((pulse.inserts, pulse.inserting), passed) if pulse.inserting else 0.0
         turning = self._turns.watch(pulse.turns, passed)
@@ -99,7 +85,7 @@ class Watchdog(threading.Thread):
         if max(turning, committing) < self._stall_seconds / 4:
             self._asked_at = 0.0
         self._show(max(inserting, turning, committing))
-        if self._stopping.is_set():
+        if self.stopping:
             return
         if inserting > self._stall_seconds + self._insert_seconds:
             self._end(f"an insert has not returned for {inserting:.0f} s")
@@ -112,7 +98,7 @@ class Watchdog(threading.Thread):
 
     def _look_closer(self, turning: float, committing: float, reading: float) -> None:
         left = self._unread(dict(self._pulse.positions))
-        if self._stopping.is_set():
+        if self.stopping:
             return
         if left is not None and turning > self._stall_seconds:
             self._end(f"the consumer has not answered for {turning:.0f} s")
