@@ -13,18 +13,28 @@ import uvloop
 from gateway.app import Gateway
 from runtime import logs, starts
 from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, load
+from runtime.shared_metrics import NameTaken, SharedMetrics
 
 
 def main() -> int:
-    """Exits with 0 after a graceful stop; 1 when a port is taken, 2 when a setting is wrong."""
+    """Exits with 0 after a graceful stop; 1 when a port or the process's name is taken, 2 when a setting is wrong."""
     try:
         settings, kafka = load(GatewaySettings), load(KafkaSettings)
     except InvalidSettings as error:
         print(error, file=sys.stderr)
         return 2
     logs.configure("gateway", settings.log_level, settings.log_format)
-    gateway = Gateway(settings, kafka)
-    starts.begin(settings.starts_dir, "gateway", gateway.metrics.registry)
+    shared = None
+    if settings.metrics_dir is not None:
+        try:
+            shared = SharedMetrics(settings.metrics_dir, "gateway", settings.instance)
+        except (NameTaken, OSError) as error:
+            logs.get_logger(__name__).error("cannot_share_metrics", problem=str(error))
+            return 1
+    gateway = Gateway(settings, kafka, shared)
+    starts.begin(
+        settings.starts_dir, shared.name if shared else "gateway", None if shared else gateway.metrics.registry
+    )
     status = uvloop.run(_run(gateway))
     starts.note_end(status)
     return status

@@ -28,8 +28,8 @@ class Admission:
         self.calls = 0
         self._metrics = metrics
         metrics.inflight_limit_bytes.set(limit_bytes)
-        metrics.inflight_bytes.set_function(lambda: self.used_bytes)
-        metrics.inflight_calls.set_function(lambda: self.calls)
+        metrics.follow(metrics.inflight_bytes, lambda: self.used_bytes)
+        metrics.follow(metrics.inflight_calls, lambda: self.calls)
 
     def lease(self, size: int = 0) -> Lease:
         """Room for one more call, and for `size` bytes. Raises :class:`Overloaded`."""

@@ -22,6 +22,7 @@ from gateway.http_app import HttpDoor
 from gateway.ingest import Ingest
 from gateway.kafka_watch import KafkaWatch
 from gateway.metrics import GatewayMetrics
+from gateway.own_page import OwnPage
 from gateway.publisher import Publisher
 from gateway.query_client import QueryClient
 from runtime.health import Readiness
@@ -29,6 +30,7 @@ from runtime.http import Bounds, EmbeddedServer, embedded, listen
 from runtime.kafka import producer_config
 from runtime.logs import get_logger
 from runtime.settings import GatewaySettings, KafkaSettings
+from runtime.shared_metrics import SharedMetrics
 
 log = get_logger(__name__)
 
@@ -51,11 +53,11 @@ class Ports:
 class Gateway:
     """Both doors on the running event loop. ``await start()``, later ``await stop()``; not to be started again."""
 
-    def __init__(self, settings: GatewaySettings, kafka: KafkaSettings) -> None:
+    def __init__(self, settings: GatewaySettings, kafka: KafkaSettings, shared: SharedMetrics | None = None) -> None:
         self.settings = settings
         self.kafka = kafka
         self.readiness = Readiness()
-        self.metrics = GatewayMetrics()
+        self.metrics = GatewayMetrics(shared, settings.starts_dir)
         self.admission = Admission(settings.inflight_max_bytes, self.metrics, settings.inflight_max_calls)
         self.draining = Draining()
         self._watch: KafkaWatch | None = None
@@ -66,6 +68,7 @@ class Gateway:
         self._socket: socket.socket | None = None
         self._http_task: asyncio.Task[None] | None = None
         self._health_task: asyncio.Task[None] | None = None
+        self._own_page: OwnPage | None = None
 
     async def start(self) -> Ports:
         """Listen and serve; the bound ports. Raises OSError when an address is taken (and leaves nothing running)."""
@@ -115,6 +118,8 @@ class Gateway:
         door = HttpDoor(*parts, self.readiness)
         self._http = embedded(door, bounds, timeout_keep_alive=math.ceil(settings.http_keep_alive_seconds))
         self._http_task = asyncio.create_task(self._http.serve(sockets=[self._socket]), name="http-door")
+        self._own_page = OwnPage(self.metrics, self.readiness)
+        self._own_page.start(settings.http_host, settings.status_port and settings.status_port + settings.instance)
         self.readiness.set(_SERVING)
         self._publish_health()
         self._watch.start()
@@ -142,6 +147,8 @@ class Gateway:
                         log.error("records_left_behind", records=undelivered)
                 if self._queries is not None:
                     await self._queries.close()
+                if self._own_page is not None:
+                    await self._own_page.stop()
         except TimeoutError:
             log.error("shutdown_cut_short", seconds=seconds)
         log.info("gateway_stopped")

@@ -45,7 +45,7 @@ class MessageReader:
         self._slow: dict[_Reading, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         draining.on_give_up(self._leave)
-        metrics.slow_messages.set_function(lambda: len(self._slow))
+        metrics.follow(metrics.slow_messages, lambda: len(self._slow))
 
     async def read(self, context: Context, lease: Lease) -> bytes:
         """The call's message, counted in `lease`.

@@ -137,7 +137,9 @@ class HttpDoor:
         if path == "/openapi.json":
             answer = Answer(200, self._openapi)
         else:
-            probe = probe_answer(path, self._metrics.registry, self._readiness)
+            if path == "/metrics":
+                self._metrics.refresh()
+            probe = probe_answer(path, self._metrics.page, self._readiness)
             if probe is None:
                 return answer_of(not_found())
             answer = Answer(*probe)

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from contracts.validation import ID_PATHS
+from runtime.shared_metrics import SharedMetrics
 
+#: How a gauge of several processes adds up: over those that live.
+_SUM: Final = "livesum"
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _OWN_FIELDS = frozenset((*ID_PATHS, "type", "timestamp"))
 
 
 class GatewayMetrics:
-    """One catalogue per process, on a registry of its own (tests run several gateways in one process)."""
+    """One catalogue per process, on a registry of its own (tests run several gateways in one process).
 
-    def __init__(self) -> None:
+    With `shared`, :attr:`page` adds up all processes that share the ports; :attr:`registry` holds this process's metrics alone.
+    Gauges of processes that ended do not count; ``gateway_ready`` is that of the least ready, ``gateway_keys`` of the one with
+    the most keys.
+    """
+
+    def __init__(self, shared: SharedMetrics | None = None, starts_directory: Path | None = None) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
+        #: What ``/metrics`` shows.
+        self.page = self.registry if shared is None else shared.page(starts_directory)
+        self.shared = shared is not None
+        self._followed: list[tuple[Gauge, Callable[[], float]]] = []
+        if shared is None:
+            ProcessCollector(registry=self.registry)
+            PlatformCollector(registry=self.registry)
         #: Calls answered. `code` is the gRPC code's name or the HTTP status. UNAVAILABLE and 503: Kafka or the sink is away.
         self.requests = Counter(
             "gateway_requests", "Calls answered.", ["door", "method", "code"], registry=self.registry
@@ -52,21 +69,31 @@ class GatewayMetrics:
             registry=self.registry,
         )
         #: Request bytes held now. Near the limit: Kafka is slower than the callers.
-        self.inflight_bytes = Gauge("gateway_inflight_bytes", "Request bytes held now.", registry=self.registry)
+        self.inflight_bytes = Gauge(
+            "gateway_inflight_bytes", "Request bytes held now.", registry=self.registry, multiprocess_mode=_SUM
+        )
         self.inflight_limit_bytes = Gauge(
-            "gateway_inflight_limit_bytes", "Most request bytes that may be held.", registry=self.registry
+            "gateway_inflight_limit_bytes",
+            "Most request bytes that may be held.",
+            registry=self.registry,
+            multiprocess_mode=_SUM,
         )
         #: Calls under way now, those whose records are not reported on included. Near the limit: as above, with small requests.
-        self.inflight_calls = Gauge("gateway_inflight_calls", "Calls under way now.", registry=self.registry)
+        self.inflight_calls = Gauge(
+            "gateway_inflight_calls", "Calls under way now.", registry=self.registry, multiprocess_mode=_SUM
+        )
         #: gRPC messages that arrive slowly. Near the limit: clients on bad networks, or a client that means harm.
         self.slow_messages = Gauge(
-            "gateway_slow_messages", "gRPC messages that arrive slowly now.", registry=self.registry
+            "gateway_slow_messages",
+            "gRPC messages that arrive slowly now.",
+            registry=self.registry,
+            multiprocess_mode=_SUM,
         )
         #: Calls refused for want of room.
         self.overloaded = Counter("gateway_overloaded", "Calls refused for want of room.", registry=self.registry)
         #: 1 when every dependency of ingest answers; 0 means /readyz says 503.
-        self.ready = Gauge("gateway_ready", "1 when ready.", registry=self.registry)
-        self.keys = Gauge("gateway_keys", "API keys in the store.", registry=self.registry)
+        self.ready = Gauge("gateway_ready", "1 when ready.", registry=self.registry, multiprocess_mode="livemin")
+        self.keys = Gauge("gateway_keys", "API keys in the store.", registry=self.registry, multiprocess_mode="livemax")
         #: The key file could not be read; the keys read before stay in force.
         self.key_reload_failures = Counter(
             "gateway_key_reload_failures", "Failed reads of the key file.", registry=self.registry
@@ -75,6 +102,18 @@ class GatewayMetrics:
         self.producer_replacements = Counter(
             "gateway_producer_replacements", "Producers replaced after a fatal error.", registry=self.registry
         )
+
+    def follow(self, gauge: Gauge, value: Callable[[], float]) -> None:
+        """Let `gauge` show what `value` returns: at the moment of a look, or for other processes at the last :meth:`refresh`."""
+        if not self.shared:
+            gauge.set_function(value)
+        else:
+            self._followed.append((gauge, value))
+
+    def refresh(self) -> None:
+        """Write down what the gauges of :meth:`follow` show, for a look through another process."""
+        for gauge, value in self._followed:
+            gauge.set(value())
 
     def count_rejection(self, door: str, field: str) -> None:
         """`field` relative to the event; names that are not ours to choose (unknown JSON fields) count as ``other``."""

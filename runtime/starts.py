@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -31,6 +31,9 @@ NO_WORD = -1
 #: Runs that are remembered.
 _KEPT = 1000
 
+#: Start in Unix seconds, and exit status once it ended and said so.
+_Run = tuple[float, int | None]
+
 _current: Starts | None = None
 
 
@@ -41,19 +44,17 @@ class Starts:
         self._path = path
         self._clock = clock
         #: [start in Unix seconds, exit status or None] of each run, the latest last.
-        self._runs: list[tuple[float, int | None]] = self._read()
-        #: How the run before this one ended; None without one.
-        self.last_exit_status: int | None = None
-        if self._runs:
-            status = self._runs[-1][1]
-            self.last_exit_status = NO_WORD if status is None else status
-        self._runs = [*self._runs[-_KEPT:], (clock(), None)]
+        self._runs: list[_Run] = [*_read(path)[-_KEPT:], (clock(), None)]
         self._write()
+
+    @property
+    def last_exit_status(self) -> int | None:
+        """How the run before this one ended; None without one."""
+        return _last_exit_status(self._runs)
 
     def last_hour(self) -> int:
         """Starts within the last hour."""
-        since = self._clock() - HOUR_SECONDS
-        return sum(started > since for started, _ in self._runs)
+        return _last_hour(self._runs, self._clock())
 
     def end(self, status: int) -> None:
         """Note how this run ends."""
@@ -62,27 +63,7 @@ class Starts:
 
     def collect(self) -> Iterator[Metric]:
         """For a registry."""
-        yield GaugeMetricFamily(
-            "chaukas_process_starts_last_hour", "Starts of this process in the last hour.", value=self.last_hour()
-        )
-        if self.last_exit_status is not None:
-            yield GaugeMetricFamily(
-                "chaukas_process_last_exit_status",
-                "Exit status of the run before this one; -1 when it left no word.",
-                value=self.last_exit_status,
-            )
-
-    def _read(self) -> list[tuple[float, int | None]]:
-        try:
-            return [
-                (float(started), None if status is None else int(status))
-                for started, status in json.loads(self._path.read_text(encoding="utf-8"))
-            ]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, TypeError) as error:
-            logger.warning("%s cannot be read and is begun anew: %s", self._path, error)
-            return []
+        return _metrics(self._runs, self._clock())
 
     def _write(self) -> None:
         try:
@@ -92,18 +73,62 @@ class Starts:
             logger.warning("%s cannot be written: %s", self._path, error)
 
 
-def begin(directory: Path | None, name: str, registry: CollectorRegistry) -> None:
-    """Note that this process starts, and show it in `registry`. Does nothing without a directory.
+def read(path: Path) -> Iterator[Metric]:
+    """The metrics of a process that keeps its runs in `path`, this one or another; none where there is no such file."""
+    runs = _read(path)
+    return _metrics(runs, time.time()) if runs else iter(())
+
+
+def begin(directory: Path | None, name: str, registry: CollectorRegistry | None) -> None:
+    """Note that this process starts, and show it in `registry` (None: it is shown elsewhere). Does nothing without a directory.
 
     `name` tells the processes of a directory apart; supervisord's own name for the process goes before it.
     """
     global _current
     if directory is not None:
         _current = Starts(directory / f"{os.environ.get('SUPERVISOR_PROCESS_NAME') or name}.json")
-        registry.register(_current)
+        if registry is not None:
+            registry.register(_current)
 
 
 def note_end(status: int) -> None:
     """Note how this process ends. For every way out that can still speak; does nothing where nothing was begun."""
     if _current is not None:
         _current.end(status)
+
+
+def _last_hour(runs: Sequence[_Run], now: float) -> int:
+    return sum(started > now - HOUR_SECONDS for started, _ in runs)
+
+
+def _last_exit_status(runs: Sequence[_Run]) -> int | None:
+    if len(runs) < 2:
+        return None
+    status = runs[-2][1]
+    return NO_WORD if status is None else status
+
+
+def _metrics(runs: Sequence[_Run], now: float) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "chaukas_process_starts_last_hour", "Starts of this process in the last hour.", value=_last_hour(runs, now)
+    )
+    last = _last_exit_status(runs)
+    if last is not None:
+        yield GaugeMetricFamily(
+            "chaukas_process_last_exit_status",
+            "Exit status of the run before this one; -1 when it left no word.",
+            value=last,
+        )
+
+
+def _read(path: Path) -> list[_Run]:
+    try:
+        return [
+            (float(started), None if status is None else int(status))
+            for started, status in json.loads(path.read_text(encoding="utf-8"))
+        ]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError) as error:
+        logger.warning("%s cannot be read and is begun anew: %s", path, error)
+        return []

@@ -57,7 +57,7 @@ class Program:
     numbered: bool = False
     #: Environment of its own; ``%(process_num)d`` is the instance's number.
     environment: dict[str, str] = field(default_factory=dict)
-    #: Status pages by instance; for processes that share a port all the same.
+    #: Status pages by instance.
     ready_urls: list[str] = field(default_factory=list)
 
     def instance_names(self) -> list[str]:
@@ -72,6 +72,7 @@ def port_requests(settings: Settings) -> list[PortRequest]:
         PortRequest("STACK_KAFKA_CONTROLLER_PORT", kafka.HOST, stack.kafka_controller_port),
         PortRequest("GATEWAY_GRPC_PORT", gateway.grpc_host, gateway.grpc_port),
         PortRequest("GATEWAY_HTTP_PORT", gateway.http_host, gateway.http_port),
+        PortRequest("GATEWAY_STATUS_PORT", gateway.http_host, gateway.status_port, span=stack.gateway_processes),
         PortRequest("SINK_GRPC_PORT", sink.grpc_host, sink.grpc_port),
         PortRequest("SINK_HTTP_PORT", sink.http_host, sink.http_port),
         PortRequest("PROCESSORS_HTTP_PORT", processors.http_host, processors.http_port, span=stack.processors),
@@ -119,6 +120,7 @@ def environment(
         "SINK_TOKEN": sink_token,
         "SINK_ADMIN_TOKEN": admin_token,
         **{f"{name}_STARTS_DIR": str(starts_directory(directory)) for name in ("GATEWAY", "PROCESSORS", "SINK")},
+        "GATEWAY_METRICS_DIR": str(metrics_directory(directory)),
         # What a killed process leaves in its temporary directory stays in the stack's, and is nobody else's.
         "TMPDIR": str(temporary_directory(directory)),
         MARKER: marker_value(directory),
@@ -169,9 +171,13 @@ def programs(settings: Settings, ports: Mapping[str, int]) -> list[Program]:
             40,
             stop_seconds(settings.gateway.shutdown_seconds),
             steady,
-            instances=stack.gateways,
+            instances=stack.gateway_processes,
             numbered=True,
-            ready_urls=[page(settings.gateway.http_host, "GATEWAY_HTTP_PORT")] * stack.gateways,
+            environment={"GATEWAY_INSTANCE": "%(process_num)d"},
+            # Not the doors': one of them answers for whichever process gets the connection.
+            ready_urls=[
+                page(settings.gateway.http_host, "GATEWAY_STATUS_PORT", n) for n in range(stack.gateway_processes)
+            ],
         ),
     ]
 
@@ -182,6 +188,10 @@ def log_directory(directory: Path) -> Path:
 
 def starts_directory(directory: Path) -> Path:
     return directory / "starts"
+
+
+def metrics_directory(directory: Path) -> Path:
+    return directory / "metrics"
 
 
 def temporary_directory(directory: Path) -> Path:

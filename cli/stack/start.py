@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -142,6 +143,7 @@ def _spawn_supervisor(
         place.mkdir(mode=0o700, exist_ok=True)
     for name in ("supervisord.log", "supervisord.log.1"):  # `status` counts restarts in it, since this start
         (logs / name).unlink(missing_ok=True)
+    shutil.rmtree(plan.metrics_directory(directory), ignore_errors=True)  # counted since this start
     conf = directory / "supervisord.conf"
     write_atomic(conf, supervisord_conf.render(directory, socket, programs))
     socket.unlink(missing_ok=True)

@@ -20,8 +20,10 @@ _PORTS = {
     "kafka": ("STACK_KAFKA_PORT", "STACK_KAFKA_CONTROLLER_PORT"),
     "sink": ("SINK_GRPC_PORT", "SINK_HTTP_PORT"),
     "processors": ("PROCESSORS_HTTP_PORT",),
-    "gateway": ("GATEWAY_GRPC_PORT", "GATEWAY_HTTP_PORT"),
+    "gateway": ("GATEWAY_GRPC_PORT", "GATEWAY_HTTP_PORT", "GATEWAY_STATUS_PORT"),
 }
+#: Of these, each instance has its own.
+_EACH = {"PROCESSORS_HTTP_PORT", "GATEWAY_STATUS_PORT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def readiness(name: str, record: Record) -> Probe:
 
 def _status(info: ProcessInfo, record: Record, history: History, logs: Path) -> ProcessStatus:
     answer = readiness(info.name, record) if info.up else Probe(False, _why_not(info, history))
-    number = int(info.name.rpartition("-")[2]) if info.group == "processors" else 0
+    number = int(info.name.rpartition("-")[2]) if "-" in info.name else 0
     waiting = info.state in ("BACKOFF", "EXITED", "FATAL")
     now, last = time.time(), history.exits[-1] if history.exits else None
     return ProcessStatus(
@@ -117,7 +119,11 @@ def _status(info: ProcessInfo, record: Record, history: History, logs: Path) -> 
         pid=info.pid,
         uptime_seconds=info.uptime_seconds,
         restarts=max(0, history.starts - 1),
-        ports={name: record.ports[name] + number for name in _PORTS[info.group]},
+        ports={
+            name: record.ports[name] + (number if name in _EACH else 0)
+            for name in _PORTS[info.group]
+            if name in record.ports  # a stack of an earlier version has fewer
+        },
         crash_loop=history.crash_loop(waiting=waiting, uptime_seconds=info.uptime_seconds, now=now),
         recent_exits=len(history.recent(now)),
         last_exit=last.how if last else "",

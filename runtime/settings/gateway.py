@@ -18,6 +18,17 @@ class GatewaySettings(ProcessSettings):
     grpc_port: int = Field(50051, ge=0, le=65535, description="Port of the gRPC door; several processes may share it.")
     http_host: str = Field("127.0.0.1", description="Address the HTTP door listens on.")
     http_port: int = Field(8080, ge=0, le=65535, description="Port of the HTTP door; several processes may share it.")
+    instance: int = Field(0, ge=0, le=1000, description="Number of this process among those that share the ports.")
+    status_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of a status page of this process alone (`/readyz`, `/healthz`, `/metrics`), on the HTTP door's address; instance n listens n higher. For processes that share their ports: the doors answer for whichever process gets the connection. 0: none; in the local stack: a free port.",
+    )
+    metrics_dir: Path | None = Field(
+        None,
+        description="Directory in which processes that share their ports keep their metrics, so that any of them shows the sums of all on `/metrics`; each needs its own `GATEWAY_INSTANCE`. To be emptied when all are started anew; the local stack sets it and does so. Empty: a process shows its own.",
+    )
     keys_file: Path = Field(
         Path(".chaukas/keys.json"), description="API keys (see `chaukas-gateway up`); reloaded on change."
     )

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import enum
+import os
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: Of the gateways that are started unasked.
+_MOST_GATEWAYS = 8
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class PortChoice(enum.StrEnum):
@@ -33,7 +42,12 @@ class StackSettings(BaseSettings):
         description="Port the broker sends its clients to, when a proxy or a port forward stands before it; 0: its own.",
     )
     kafka_heap_mb: int = Field(512, ge=256, le=65536, description="Largest Java heap of the local broker, MiB.")
-    gateways: int = Field(1, ge=1, le=64, description="Gateway processes; they share their two ports.")
+    gateways: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Gateway processes; they share their two ports. 0: half as many as cores, 1 to 8: Kafka, processors and sink run beside them.",
+    )
     processors: int = Field(1, ge=1, le=64, description="Processors processes; they share the partitions.")
     start_seconds: float = Field(
         120.0, gt=0, le=3600, description="Longest time from the start of the processes until all are ready, seconds."
@@ -50,6 +64,11 @@ class StackSettings(BaseSettings):
         SecretStr(""),
         description="A store to use instead of the embedded engine below `STACK_DIR` (see CLICKHOUSE_DSN).",
     )
+
+    @property
+    def gateway_processes(self) -> int:
+        """:attr:`gateways`, or what this machine's cores suggest."""
+        return self.gateways or min(max(cores() // 2, 1), _MOST_GATEWAYS)
 
     @field_validator("dir")
     @classmethod

@@ -20,6 +20,7 @@ PORTS = {
     "SINK_GRPC_PORT": 1005,
     "SINK_HTTP_PORT": 1006,
     "PROCESSORS_HTTP_PORT": 1007,
+    "GATEWAY_STATUS_PORT": 1010,
 }
 
 
@@ -64,6 +65,7 @@ def test_programs_and_their_order(tmp_path: Path) -> None:
     ]
     assert programs["gateway"]["numprocs"] == "2"
     assert programs["processors"]["numprocs"] == "3"
+    assert programs["gateway"]["environment"] == 'GATEWAY_INSTANCE="%(process_num)d"'
     assert programs["processors"]["environment"] == 'PROCESSORS_INSTANCE="%(process_num)d"'
     assert programs["processors"]["stopwaitsecs"] == "13", "its own 7.5 s, rounded up, and a margin"
     assert all(program["autostart"] == "false" for program in programs.values())
@@ -111,6 +113,8 @@ def test_the_environment_connects_the_parts(tmp_path: Path) -> None:
     assert environment["KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:1001"
     assert environment["GATEWAY_SINK_TARGET"] == "127.0.0.1:1005"
     assert environment["GATEWAY_HTTP_PORT"] == "1004"
+    assert environment["GATEWAY_STATUS_PORT"] == "1010"
+    assert environment["GATEWAY_METRICS_DIR"] == str(tmp_path / "metrics")
     assert environment["CLICKHOUSE_DSN"] == f"chdb:///{tmp_path}/clickhouse"
     assert environment["GATEWAY_KEYS_FILE"] == str(tmp_path / "keys.json")
     assert environment[MARKER]
@@ -139,7 +143,7 @@ def test_the_local_broker_is_reached_without_the_callers_security(monkeypatch: p
 
 def test_status_pages_are_asked_on_an_address_that_can_be_reached(tmp_path: Path) -> None:
     programs = {program.name: program for program in plan.programs(make(tmp_path, gateways=2, processors=2), PORTS)}
-    assert programs["gateway"].ready_urls == ["http://127.0.0.1:1004/readyz"] * 2
+    assert programs["gateway"].ready_urls == ["http://127.0.0.1:1010/readyz", "http://127.0.0.1:1011/readyz"]
     assert programs["processors"].ready_urls == ["http://127.0.0.1:1007/readyz", "http://127.0.0.1:1008/readyz"]
     assert programs["processors"].instance_names() == ["processors-0", "processors-1"]
     assert programs["kafka"].ready_urls == []
