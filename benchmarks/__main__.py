@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    gateway_doors,
+    gateway_latency,
     gateway_overload,
     ingest_steps,
     processors_latency,
@@ -32,8 +34,12 @@ from benchmarks import (
 from benchmarks.measure import Result
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
+    "gateway-batch": gateway_doors.run_batch,
+    "gateway-http": gateway_doors.run_http,
+    "gateway-latency": gateway_latency.run,
     "gateway-overload": gateway_overload.run,
     "gateway-steps": ingest_steps.run,
+    "gateway-unary": gateway_doors.run_unary,
     "processors-latency": processors_latency.run,
     "processors-rebalance": processors_rebalance.run,
     "processors-steps": processors_steps.run,

@@ -1,0 +1,111 @@
+"""CPU of the gateway for each event that it acknowledged, against servers that do nothing with the same bytes.
+
+One run: a real broker, the gateway, the servers of :mod:`benchmarks.load.nothing` and the callers, each a process of its own.
+Rounds in turn; the medians of CPU (user and system of the whole process, librdkafka's and grpc's threads included) are divided.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.load import processes
+from benchmarks.load.plan import Plan
+from benchmarks.load.processes import LIBRDKAFKA, Target
+from benchmarks.measure import Result
+from runtime.settings import KafkaSettings
+from tests.support.broker import Broker
+
+ROUNDS = 5
+SECONDS, NOTHING_SECONDS, WARM_SECONDS = 3.0, 2.0, 6.0
+PARTITIONS = 8
+#: Events of one batch of the SDK, as it is configured when nobody configures it.
+SDK_BATCH = 20
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One broker, one gateway, and the servers that do nothing."""
+
+    broker: Broker
+    kafka: KafkaSettings
+    gateway: Target
+    nothing: Target
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one event, CPU seconds."""
+
+    all: float
+    librdkafka: float
+    caller: float
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        broker = Broker.prepare(Path(directory))
+        broker.start()
+        try:
+            kafka = broker.create_topics("bench.", partitions=PARTITIONS)
+            with processes.nothing() as nothing, processes.gateway(kafka, Path(directory)) as gateway:
+                yield Bench(broker, kafka, gateway, nothing)
+        finally:
+            broker.close()
+
+
+def run_batch() -> Iterator[Result]:
+    plan = Plan("grpc-batch", 0, "", connections=4, in_flight=8)
+    with bench() as running:
+        yield from _compare("gateway-batch", running, plan, "events of durable gRPC batches of 100", 3.1)
+
+
+def run_unary() -> Iterator[Result]:
+    plan = Plan("grpc-unary", 0, "", connections=8, in_flight=16, events_per_call=1)
+    with bench() as running:
+        yield from _compare("gateway-unary", running, plan, "durable unary gRPC calls", 1.3)
+
+
+def run_http() -> Iterator[Result]:
+    batch = Plan("http-batch", 0, "", connections=32, events_per_call=SDK_BATCH)
+    single = Plan("http-single", 0, "", connections=32, events_per_call=1)
+    with bench() as running:
+        yield from _compare("gateway-http", running, batch, f"events of the SDK's batches of {SDK_BATCH}", 2.0)
+        yield from _compare("gateway-http", running, single, "single durable events", 2.0)
+
+
+def _compare(name: str, running: Bench, plan: Plan, what: str, goal: float) -> Iterator[Result]:
+    _cost(running.gateway, replace(plan, seconds=WARM_SECONDS, seed=1))
+    _cost(running.nothing, replace(plan, seconds=1.0))
+    ours, theirs = [], []
+    for number in range(ROUNDS):
+        theirs.append(_cost(running.nothing, replace(plan, seconds=NOTHING_SECONDS)))
+        ours.append(_cost(running.gateway, replace(plan, seconds=SECONDS, seed=2 + number)))
+    server = "grpc.aio server that does nothing" if plan.kind.startswith("grpc") else "HTTP handler that does nothing"
+
+    def result(what: str, baseline: str, measured: float, base: float, goal: float | None = None) -> Result:
+        return Result(name, what, baseline, measured, base, 1, goal)
+
+    cost = statistics.median(cost.all for cost in ours)
+    floor = statistics.median(cost.all for cost in theirs)
+    yield result(what, server, cost, floor, goal)
+    yield result("of these, librdkafka's threads", what, statistics.median(cost.librdkafka for cost in ours), cost)
+    yield result("the callers (not counted above)", what, statistics.median(cost.caller for cost in ours), cost)
+
+
+def _cost(target: Target, plan: Plan) -> Cost:
+    """Of one event that was acknowledged. Raises when a call was not."""
+    plan = replace(plan, port=target.ports[plan.kind[:4]], key=target.key)
+    before, threads = target.cpu_seconds(), processes.threads_cpu(target.pid)
+    tally = processes.call(plan)
+    after = target.cpu_seconds()
+    librdkafka = processes.threads_cpu(target.pid).get(LIBRDKAFKA, 0.0) - threads.get(LIBRDKAFKA, 0.0)
+    if tally.refused or not tally.accepted:
+        raise RuntimeError(f"a measured load is not refused: {tally}")
+    events = tally.accepted * plan.events_per_call
+    return Cost((after - before) / events, librdkafka / events, tally.cpu_seconds / events)
