@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: up test test-unit lint format chaos chaos-selftest bench proto docs lock clean
+.PHONY: up test test-unit lint format chaos chaos-selftest bench profile proto docs lock clean
 
 up: $(STAMP)  ## Start the whole system, send a recorded session through the front door, show what came out
 	@$(BIN)/chaukas-gateway up
@@ -31,8 +32,11 @@ chaos: $(STAMP)  ## What must survive kills and failures, again and again; ONLY=
 chaos-selftest: $(STAMP)  ## The proof that the account of a trial notices: the product broken on purpose; TRIAL=name for one
 	@$(BIN)/python -m tests.conservation --selftest $(if $(TRIAL),--trial $(TRIAL)) $(if $(SEED),--seed $(SEED))
 
-bench: $(STAMP)  ## Ratios against a baseline of the same run; ONLY=name for one
+bench: $(BENCH_STAMP)  ## Ratios against a baseline of the same run, as a table and as JSON; ONLY=name (or ONLY="one two")
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+profile: $(BENCH_STAMP)  ## Where the CPU of a hot path goes; ONLY=gateway-batch, gateway-unary, processors or sink
+	@$(BIN)/python -m benchmarks.profile $(if $(ONLY),--only $(ONLY))
 
 proto: $(STAMP)  ## Generate contracts/v1/*_pb2* from contracts/v1/*.proto
 	@$(BIN)/python -m contracts.v1.generate
@@ -43,6 +47,7 @@ docs: $(STAMP)  ## Generate the parts of docs/ that come from the code
 lock: $(STAMP)  ## Renew the pinned requirement files (needs the package uv)
 	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements/runtime.txt pyproject.toml
 	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra local --group dev -o requirements/dev.txt pyproject.toml
+	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --group pyproject.toml:bench -c requirements/dev.txt -o requirements/bench.txt
 	@echo "hatchling>=1.27" | $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements/build.txt -
 
 $(STAMP): requirements/dev.txt pyproject.toml
@@ -52,6 +57,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
+
+$(BENCH_STAMP): $(STAMP) requirements/bench.txt
+	@echo "Installing what pictures and profiles need (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $(BENCH_STAMP)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -25,7 +25,7 @@ from tests.support.waiting import wait_for
 
 BACKLOG = 120_000
 ROUNDS = 5
-_SKIPPED = BACKLOG // 20
+SKIPPED = BACKLOG // 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def run() -> Iterator[Result]:
             rounds: dict[str, list[Round]] = {"processors": [], "benchmarks.processors_bare": []}
             for number in range(ROUNDS):
                 for module, measured in sorted(rounds.items(), reverse=bool(number % 2)):
-                    measured.append(_round(kafka, Path(directory), module))
+                    measured.append(one_round(kafka, Path(directory), module))
         finally:
             broker.stop()
     pairs = list(zip(*rounds.values(), strict=True))
@@ -55,7 +55,7 @@ def run() -> Iterator[Result]:
         times = [(getattr(ours, attribute), getattr(bare, attribute)) for ours, bare in pairs]
         ours, bare = sorted(times, key=lambda pair: pair[0] / pair[1])[len(times) // 2]
         yield Result(
-            "processors-worker", f"one worker, {what}", f"bare loop, {what}", ours, bare, BACKLOG - _SKIPPED, goal
+            "processors-worker", f"one worker, {what}", f"bare loop, {what}", ours, bare, BACKLOG - SKIPPED, goal
         )
 
 
@@ -67,7 +67,7 @@ def fill(kafka: KafkaSettings, count: int = BACKLOG) -> None:
     raw.flush()
 
 
-def _round(kafka: KafkaSettings, directory: Path, module: str) -> Round:
+def one_round(kafka: KafkaSettings, directory: Path, module: str) -> Round:
     with Workers(kafka, directory, group=f"bench-{uuid.uuid4()}") as group:
         before = sum(group.ends(kafka.topics.enriched).values())
         worker = group.start(module=module)
@@ -76,14 +76,14 @@ def _round(kafka: KafkaSettings, directory: Path, module: str) -> Round:
         def enriched() -> int:
             return sum(group.ends(kafka.topics.enriched).values()) - before
 
-        wait_for("the first twentieth", lambda: enriched() >= _SKIPPED, every=0.02)
+        wait_for("the first twentieth", lambda: enriched() >= SKIPPED, every=0.02)
         start, cpu = time.monotonic(), _cpu(process)
         done = enriched()
         wait_for("the rest", lambda: enriched() >= BACKLOG, seconds=300, every=0.02)
         wall, used = time.monotonic() - start, _cpu(process) - cpu
         group.wait_until_done()
         # The first look may come late: scale to the events the figures are given for.
-        share = (BACKLOG - _SKIPPED) / (BACKLOG - done)
+        share = (BACKLOG - SKIPPED) / (BACKLOG - done)
         print(f"  {module}: {(BACKLOG - done) / wall:,.0f} events/s, {used / wall:.2f} cores", file=sys.stderr)
         return Round(wall * share, used * share)
 

@@ -147,7 +147,7 @@ def _measure(
     bare: list[tuple[float, float]] = []
     whole: list[_Spent] = []
     for number in range(ROUNDS):
-        bare.append(_bare(directory / f"bare{number}", tables))
+        bare.append(bare_insert(directory / f"bare{number}", tables))
         whole.append(_whole(directory / f"whole{number}", kafka, settings, f"bench-{number}", len(sources), broker))
     best, (baseline, bare_cpu) = min(whole, key=lambda spent: spent.wall), min(bare)
     ran = best.inserting_wall / best.inserts_wall
@@ -175,7 +175,7 @@ def _open(directory: Path) -> Store:
     return store
 
 
-def _bare(directory: Path, tables: list[pa.Table]) -> tuple[float, float]:
+def bare_insert(directory: Path, tables: list[pa.Table]) -> tuple[float, float]:
     """Seconds on the clock, and of CPU."""
     store = _open(directory)
     try:
