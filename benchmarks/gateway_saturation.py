@@ -29,7 +29,7 @@ NAME = "gateway-saturation"
 MIB = 1024 * 1024
 #: Of the highest rate of the same run.
 STEPS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.6)
-SECONDS, WARM_SECONDS, ROUNDS = 3.0, 4.0, 3
+SECONDS, WARM_SECONDS, ROUNDS = 3.0, 6.0, 3
 HALF = 0.55
 BOUNDS = {"GATEWAY_INFLIGHT_MAX_BYTES": str(16 * MIB), "GATEWAY_INFLIGHT_MAX_CALLS": "1000"}
 #: The loads, by what the picture calls them.

@@ -30,7 +30,7 @@ from tests.support.broker import Broker
 NAME = "gateway-workers"
 #: Batches of 100 a second of each worker: an eighth of a core, so that broker and callers have room on two cores, too.
 RATE = 100.0
-ROUNDS, SECONDS, WARM_SECONDS = 7, 4.0, 4.0
+ROUNDS, SECONDS, WARM_SECONDS = 7, 4.0, 6.0
 #: One for each worker, one for the broker, and one for the callers.
 CORES_FOR_THROUGHPUT = 4
 #: Of one worker over two: 1.8 times.

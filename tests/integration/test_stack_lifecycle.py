@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli.stack.ports import is_free
@@ -51,10 +52,17 @@ def assert_nothing_is_left(stack: Stack) -> None:
 
 
 def test_a_stack_from_up_to_down(own: Stack) -> None:
+    own.environment["STACK_GATEWAYS"] = "2"
     own.up()
     document = json.loads(own.cli("status", "--json").stdout)
     assert {entry["process"].split("-")[0] for entry in document["processes"]} == set(PROCESSES)
     assert all(entry["ready"] and entry["restarts"] == 0 for entry in document["processes"])
+    gateways = {entry["process"]: entry["ports"] for entry in document["processes"] if "gateway" in entry["process"]}
+    assert gateways["gateway-0"]["GATEWAY_HTTP_PORT"] == gateways["gateway-1"]["GATEWAY_HTTP_PORT"]
+    assert gateways["gateway-0"]["GATEWAY_STATUS_PORT"] + 1 == gateways["gateway-1"]["GATEWAY_STATUS_PORT"]
+    page = httpx.get(f"{own.endpoints.http_url}/metrics").text
+    for gateway in gateways:
+        assert f'chaukas_process_starts_last_hour{{process="{gateway}"}} 1.0' in page
     table = own.cli("status").stdout
     assert all(name in table for name in PROCESSES)
     assert str(record_of(own).ports["GATEWAY_HTTP_PORT"]) in table
