@@ -165,3 +165,12 @@ def test_the_broker_listens_on_the_loopback_address_only() -> None:
 def test_the_class_path_survives_spaces(tmp_path: Path) -> None:
     kafka.write_configuration(tmp_path, [Path("/a b/one.jar"), Path("/two.jar")], 1, 2)
     assert (tmp_path / "classpath.args").read_text() == '-cp "/a b/one.jar:/two.jar"\n'
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 1), (3, 1), (4, 2), (16, 8), (64, 8)])
+def test_gateways_are_half_of_the_cores_unless_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, expected: int
+) -> None:
+    monkeypatch.setattr("runtime.settings.stack.cores", lambda: cores)
+    assert conf(make(tmp_path))["program:gateway"]["numprocs"] == str(expected)
+    assert conf(make(tmp_path, gateways=3))["program:gateway"]["numprocs"] == "3"
