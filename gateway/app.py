@@ -147,7 +147,7 @@ class Gateway:
                         log.error("records_left_behind", records=undelivered)
                 if self._queries is not None:
                     await self._queries.close()
-                if self._own_page is not None:
+                if self._own_page is not None and not exiting:
                     await self._own_page.stop()
         except TimeoutError:
             log.error("shutdown_cut_short", seconds=seconds)

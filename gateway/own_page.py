@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 
 from gateway.metrics import GatewayMetrics
 from runtime.health import Readiness
@@ -12,6 +10,8 @@ from runtime.http import EmbeddedServer, embedded, listen, status_app
 
 #: How old the gauges of this process may be on a page that another one shows, seconds.
 _REFRESH_SECONDS = 1.0
+#: For whoever reads the status page when the process stops.
+_LAST_SECONDS = 0.5
 
 
 class OwnPage:
@@ -20,25 +20,25 @@ class OwnPage:
     def __init__(self, metrics: GatewayMetrics, readiness: Readiness) -> None:
         self._metrics = metrics
         self._server: EmbeddedServer = embedded(status_app(metrics.page, readiness))
-        self._socket: socket.socket | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._serving: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
 
     def start(self, host: str, port: int) -> None:
         """`port` 0: no page. Raises OSError when the port is taken."""
         if port:
-            self._socket = listen(host, port)
-            self._tasks.append(asyncio.create_task(self._server.serve(sockets=[self._socket]), name="status-page"))
+            serve = self._server.serve(sockets=[listen(host, port)])
+            self._serving = asyncio.create_task(serve, name="status-page")
         if self._metrics.shared:
-            self._tasks.append(asyncio.create_task(self._refresh(), name="gauges"))
+            self._refreshing = asyncio.create_task(self._refresh(), name="gauges")
 
     async def stop(self) -> None:
-        """Cut off whoever reads."""
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        if self._socket is not None:
-            self._socket.close()
+        """Within a second."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await asyncio.wait({self._serving}, timeout=_LAST_SECONDS)
+        for task in (self._serving, self._refreshing):
+            if task is not None:
+                task.cancel()
 
     async def _refresh(self) -> None:
         while True:
