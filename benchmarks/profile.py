@@ -1,12 +1,13 @@
 """``make profile``: where the CPU of a hot path goes, sampled in the running process, as shares.
 
-A stack as ``chaukas-gateway up`` starts it, with load; py-spy samples one of its processes 200 times a second, frames of C code
-included, and CPU of all its threads is read beside it, because a sampler sees Python's threads only. What is printed, and kept
-below ``benchmarks/results/`` (collapsed stacks, for any flame graph):
+A stack as ``chaukas-gateway up`` starts it, with load; py-spy samples one of its processes, CPU of all its threads is read beside
+it, because a sampler sees Python's threads only. What is printed, and kept below ``benchmarks/results/`` (collapsed stacks, for any
+flame graph):
 
 1. CPU by thread, of the whole process;
-2. of the threads that run Python: whose code was running (the innermost frame that is ours or a package's), and the innermost
-   functions.
+2. of the threads that run Python, while they run: whose function it is, ours by name; C code counts to the Python function that
+   called it (the event loop's, gRPC's and uvloop's own to ``asyncio``, which started it);
+3. the same by library, of samples whose innermost C function has a name and does not wait: which of them is it.
 
 Needs py-spy (``requirements/bench.txt``) and the right to look into other processes (root, or ``kernel.yama.ptrace_scope`` 0).
 """
@@ -36,12 +37,33 @@ from benchmarks.load.plan import Plan
 from cli.stack.record import load_record
 from tests.support.stack import Stack
 
-SECONDS, RATE_HZ = 12, 200
+SECONDS, NATIVE_SECONDS, RATE_HZ = 10, 8, 200
 WARM_SECONDS = 4.0
 #: Lines of each table.
 SHOWN = 14
 OURS = ("gateway", "processors", "sink", "contracts", "runtime")
+#: Innermost functions that wait, or of which nobody knows whether they do.
+_WAITS = re.compile(r"^((epoll_p?wait|syscall|poll|select|pthread_\w+|sem_\w+) |0x[0-9a-f]+ \(libc\.)")
+#: What the kernel does for us.
+_KERNEL = {
+    "sendmsg",
+    "send",
+    "write",
+    "writev",
+    "recvmsg",
+    "recv",
+    "read",
+    "fdatasync",
+    "fsync",
+    "openat",
+    "close",
+    "epoll_ctl",
+}
 _FRAME = re.compile(r"^(?P<function>.*) \((?P<file>[^()]*)\)$")
+
+
+#: Frames from the outermost to the innermost, and how often they were seen.
+Sample = tuple[list[str], int]
 
 
 @dataclass(frozen=True)
@@ -89,26 +111,31 @@ def _profile(stack: Stack, name: str, path: HotPath, number: int) -> None:
         port=record.ports["GATEWAY_GRPC_PORT"],
         key=stack.endpoints.api_key,
         tenant_id=stack.endpoints.tenant_id,
-        seconds=WARM_SECONDS + SECONDS + 2,
+        seconds=WARM_SECONDS + SECONDS + NATIVE_SECONDS + 4,
         seed=1 + number,
     )
-    stacks = report.DIRECTORY / f"profile-{name}.txt"
     with _load(plan):
         time.sleep(WARM_SECONDS)
         before = processes.threads_cpu(pid)
-        command = ["record", "--pid", str(pid), "--duration", str(SECONDS), "--rate", str(RATE_HZ), "--native"]
-        subprocess.run(
-            [Path(sys.executable).with_name("py-spy"), *command, "--format", "raw", "--output", str(stacks)],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        samples = _record(pid, f"profile-{name}", SECONDS)
         after = processes.threads_cpu(pid)
+        native = _record(pid, f"profile-{name}-native", NATIVE_SECONDS, "--native")
     threads = Counter({thread: used - before.get(thread, 0.0) for thread, used in after.items()})
-    samples = list(_read(stacks))
     _print(f"{name}: CPU by thread", "thread", threads)
     _print(f"{name}: whose code", "code", _by_owner(samples))
-    _print(f"{name}: innermost functions", "function", _by_function(samples))
+    _print(f"{name}: which library", "library", _by_library(native))
+
+
+def _record(pid: int, name: str, seconds: int, *options: str) -> list[Sample]:
+    path = report.DIRECTORY / f"{name}.txt"
+    command = ["record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(RATE_HZ), *options]
+    subprocess.run(
+        [Path(sys.executable).with_name("py-spy"), *command, "--format", "raw", "--output", str(path)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return list(_read(path))
 
 
 @contextmanager
@@ -121,41 +148,43 @@ def _load(plan: Plan) -> Iterator[None]:
         thread.join()
 
 
-def _read(stacks: Path) -> Iterator[tuple[list[str], int]]:
-    """Frames from the outermost to the innermost, and how often they were seen."""
+def _read(stacks: Path) -> Iterator[Sample]:
     for line in stacks.read_text().splitlines():
         frames, _, count = line.rpartition(" ")
         yield frames.split(";"), int(count)
 
 
-def _by_owner(samples: list[tuple[list[str], int]]) -> Counter[str]:
-    """By the innermost frame that has a Python file: C code counts to who called it."""
+def _by_owner(samples: list[Sample]) -> Counter[str]:
     found: Counter[str] = Counter()
     for frames, count in samples:
-        owner = next((owner for frame in reversed(frames) if (owner := _owner(frame))), "C code without a caller")
-        found[owner] += count
+        found[_owner(frames[-1])] += count
     return found
 
 
 def _owner(frame: str) -> str:
     match = _FRAME.match(frame)
     if match is None:
-        return ""
+        return frame
     file = match["file"].rpartition(":")[0] or match["file"]
-    if not file.endswith((".py", ".pyx")):
-        return ""
     top = file.split("/")[0]
-    if top in OURS:
-        return f"{file} {match['function']}"
-    return f"{top} (package)"
+    return f"{file} {match['function']}" if top in OURS else f"{top} (package)"
 
 
-def _by_function(samples: list[tuple[list[str], int]]) -> Counter[str]:
+def _by_library(samples: list[Sample]) -> Counter[str]:
     found: Counter[str] = Counter()
     for frames, count in samples:
-        innermost = re.sub(r":\d+\)$", ")", frames[-1])
-        # Without a symbol: the library it is in.
-        found[re.sub(r"^0x[0-9a-f]+ ", "", innermost)] += count
+        match = _FRAME.match(frames[-1])
+        if match is None or _WAITS.match(frames[-1]):
+            continue
+        file = match["file"].rpartition(":")[0] or match["file"]
+        if match["function"] in _KERNEL:
+            found["the kernel (sending, receiving, writing)"] += count
+        elif file.endswith(".py"):
+            found["Python code, interpreted"] += count
+        elif ".so" in file:
+            found[file.split("/")[-1].split(".")[0]] += count
+        else:  # a file of C code without a path: the interpreter's, or an extension's with debug information
+            found["C code of the interpreter and extensions"] += count
     return found
 
 
