@@ -59,7 +59,7 @@ _FIRST = ("event_id", "tenant_id", "project_id", "session_id", "trace_id")
 _TOP = (*_FIRST, *(path for path in ID_PATHS if "." not in path and path not in _FIRST))
 _CONTENT = {field.name for field in Event.DESCRIPTOR.oneofs_by_name["content"].fields}
 #: The ids inside each kind of content that has some. (`redaction` and `infrastructure`, which are rare, have some too.)
-_NESTED_CONTENT: dict[str, Callable[[Event], str | tuple[str, ...]]] = {
+_NESTED_CONTENT: dict[str | None, Callable[[Event], str | tuple[str, ...]]] = {
     parent: cast(
         Callable[[Event], str | tuple[str, ...]],
         attrgetter(*(path for path in ID_PATHS if path.startswith(f"{parent}."))),
@@ -93,6 +93,7 @@ def event_problems(event: Event, ids: tuple[str, ...], size: int, limits: Limits
     """
     joined = "".join(ids)
     timestamp = event.timestamp  # an absent one reads as 1970
+    nested = _NESTED_CONTENT.get(event.WhichOneof("content"))
     # isprintable() is stricter than the rule (it refuses a no-break space), and the sum of lengths is more than each.
     if (
         ids[Fields.EVENT_ID]
@@ -104,7 +105,7 @@ def event_problems(event: Event, ids: tuple[str, ...], size: int, limits: Limits
         and (len(joined) <= MAX_ID_BYTES or max(map(len, ids)) <= MAX_ID_BYTES)
         and MIN_TIMESTAMP_SECONDS <= timestamp.seconds <= MAX_TIMESTAMP_SECONDS
         and 0 <= timestamp.nanos <= 999_999_999
-        and (event.WhichOneof("content") not in _NESTED_CONTENT or _content_ids_are_plain(event))
+        and (nested is None or _are_plain(nested(event)))
         and not event.HasField("redaction")
         and not event.HasField("infrastructure")
     ):
@@ -132,8 +133,7 @@ def id_problem(value: str) -> str:
     return ""
 
 
-def _content_ids_are_plain(event: Event) -> bool:
-    ids = _NESTED_CONTENT[event.WhichOneof("content")](event)
+def _are_plain(ids: str | tuple[str, ...]) -> bool:
     joined = ids if isinstance(ids, str) else "".join(ids)
     return len(joined) <= MAX_ID_BYTES and joined.isascii() and joined.isprintable()
 

@@ -26,7 +26,7 @@ from contracts.validation import Limits, batch_problems, event_problems, identif
 from contracts.wire import SlicedBatch, TooManyEvents, WireError, parse_events, slice_batch, slice_single
 from gateway.admission import Admission, Lease
 from gateway.metrics import GatewayMetrics
-from gateway.publisher import Delivery, Headers, Publisher
+from gateway.publisher import Delivery, Headers, Publisher, Record
 
 #: Events handled before the loop serves others.
 CHUNK_EVENTS = 1000
@@ -38,7 +38,7 @@ MAX_REASONS = 1000
 #: A longer id of a rejected event is answered as its index: ids are 256 bytes at most.
 _ECHO_CHARS = 1024
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_SCHEMA = (headers.SCHEMA, headers.EVENT_SCHEMA.encode())
+_SCHEMA = headers.EVENT_SCHEMA.encode()
 
 UNPARSEABLE = "does not parse (invalid UTF-8, wrong framing or nesting beyond protobuf's limit)"
 OTHER_TENANT = "is not the API key's tenant"
@@ -199,7 +199,7 @@ class Ingest:
             raise PermissionDenied(f"event.{foreign}")
         work = _Work(self, call, BatchOutcome(""), self._clock_ns())
         try:
-            work.send(value, event, ids)
+            work.send([work.record(value, event, ids)])
         finally:
             self._publisher.finish(work.delivery)
         await self._publisher.confirm(work.delivery, call.seconds)
@@ -222,11 +222,10 @@ class Ingest:
 class _Work:
     """One call's events on their way to Kafka."""
 
-    __slots__ = ("_ingest", "_send", "_tail", "_timestamp_ms", "call", "delivery", "outcome")
+    __slots__ = ("_ingest", "_tail", "_timestamp_ms", "call", "delivery", "outcome")
 
     def __init__(self, ingest: Ingest, call: Call, outcome: BatchOutcome, received_at_ns: int) -> None:
         self._ingest = ingest
-        self._send = ingest._publisher.send
         self._timestamp_ms = received_at_ns // 1_000_000
         self._tail = _common_headers(outcome.batch_id, received_at_ns, call.traceparent)
         self.call = call
@@ -235,8 +234,9 @@ class _Work:
 
     def offer(self, first_index: int, values: Sequence[bytes], events: Sequence[Event | None]) -> None:
         """Send the good ones of these events, note the others. The hot path."""
-        identity, limits, send = self.call.identity, self._ingest._limits, self.send
+        identity, limits, record = self.call.identity, self._ingest._limits, self.record
         tenant, projects = identity.tenant_id, identity.projects
+        records: list[Record] = []
         for index, (value, event) in enumerate(zip(values, events, strict=True), first_index):
             if event is None:
                 self._reject(index, "", (FieldViolation("", UNPARSEABLE),))
@@ -250,7 +250,8 @@ class _Work:
                 assert foreign is not None
                 self._reject(index, ids[0], (foreign,))
             else:
-                send(value, event, ids)
+                records.append(record(value, event, ids))
+        self.send(records)
 
     def offer_json(self, index: int, document: Any) -> None:
         try:
@@ -261,21 +262,23 @@ class _Work:
             return
         self.offer(index, (event.SerializeToString(),), (event,))
 
-    def send(self, value: bytes, event: Event, ids: tuple[str, ...]) -> None:
+    def record(self, value: bytes, event: Event, ids: tuple[str, ...]) -> Record:
+        """Of a good event."""
         event_id, tenant_id, project_id, session_id, trace_id, *_ = ids
-        self._send(
-            self.delivery,
+        return (
             value,
             session_id or trace_id or event_id,
-            [
-                (headers.TENANT_ID, tenant_id),
-                (headers.PROJECT_ID, project_id),
-                (headers.EVENT_ID, event_id),
-                (headers.EVENT_TYPE, type_name(event.type)),
-                *self._tail,
-            ],
-            self._timestamp_ms,
+            {
+                headers.TENANT_ID: tenant_id,
+                headers.PROJECT_ID: project_id,
+                headers.EVENT_ID: event_id,
+                headers.EVENT_TYPE: type_name(event.type),
+                **self._tail,
+            },
         )
+
+    def send(self, records: Sequence[Record]) -> None:
+        self._ingest._publisher.send(self.delivery, records, self._timestamp_ms)
 
     def _reject(self, index: int, event_id: str, violations: Sequence[FieldViolation]) -> None:
         self._ingest._metrics.count_rejection(self.call.door, violations[0].field)
@@ -313,11 +316,11 @@ def _foreign(ids: tuple[str, ...], identity: Identity) -> FieldViolation | None:
 
 
 def _common_headers(batch_id: str, received_at_ns: int, traceparent: str | None) -> Headers:
-    tail: Headers = [(headers.RECEIVED_AT_NS, str(received_at_ns).encode()), _SCHEMA]
+    tail: Headers = {headers.RECEIVED_AT_NS: str(received_at_ns).encode(), headers.SCHEMA: _SCHEMA}
     if batch_id:
-        tail.append((headers.BATCH_ID, batch_id))
+        tail[headers.BATCH_ID] = batch_id
     if traceparent is not None:
-        tail.append((headers.TRACEPARENT, traceparent))
+        tail[headers.TRACEPARENT] = traceparent
     return tail
 
 

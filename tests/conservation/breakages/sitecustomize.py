@@ -38,10 +38,10 @@ def change_the_clients_bytes() -> None:
     send = Publisher.send
     tag = events_pb2.Event(tags=["seen"]).SerializeToString()
 
-    def changed(self: Any, delivery: Any, value: bytes, *rest: Any) -> None:
-        send(self, delivery, value + tag, *rest)
+    def changed(self: Any, delivery: Any, records: Any, timestamp_ms: int) -> None:
+        send(self, delivery, [(value + tag, *rest) for value, *rest in records], timestamp_ms)
 
-    Publisher.send = changed  # type: ignore[method-assign,assignment]
+    Publisher.send = changed  # type: ignore[method-assign]
 
 
 def finish_before_delivery() -> None:

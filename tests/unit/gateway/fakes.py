@@ -47,14 +47,23 @@ class FakeProducer:
         self.purged = threading.Event()
         self._reports: queue.Queue[tuple[Any, KafkaProblem | None]] = queue.Queue()
 
-    def produce(self, topic: str, value: bytes, **options: Any) -> None:
+    def produce(
+        self,
+        topic: str,
+        value: bytes,
+        key: str,
+        partition: int,
+        callback: Any,
+        on_delivery: None,
+        timestamp: int,
+        headers: dict[str, Any],
+    ) -> None:
         if self.refusal is not None:
             raise self.refusal
         if len(self.records) >= self.room:
             raise BufferError
-        headers = dict(options["headers"])
-        assert len(headers) == len(options["headers"])
-        record = Record(topic, value, options["key"], headers, options["timestamp"], options["on_delivery"])
+        assert partition == -1  # the key decides
+        record = Record(topic, value, key, headers, timestamp, callback)
         self.records.append(record)
         if self.auto:
             self.report(record)

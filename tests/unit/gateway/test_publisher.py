@@ -11,9 +11,11 @@ import pytest
 from contracts.errors import Overloaded, Unavailable
 from gateway.admission import Admission
 from gateway.metrics import GatewayMetrics
-from gateway.publisher import Delivery, Publisher
+from gateway.publisher import Delivery, Publisher, Record
 from runtime.kafka import ProduceRefused
 from tests.unit.gateway.fakes import FakeProducer, KafkaProblem
+
+RECORD: Record = (b"v", "k", {"h": b"v"})
 
 
 class Setup:
@@ -36,8 +38,7 @@ class Setup:
     def send(self, count: int) -> Delivery:
         with self.admission.lease(100) as lease:
             delivery = self.publisher.begin(lease)
-            for _ in range(count):
-                self.publisher.send(delivery, b"v", "k", [("h", b"v")], 1)
+            self.publisher.send(delivery, [RECORD] * count, 1)
             self.publisher.finish(delivery)
         return delivery
 
@@ -114,8 +115,7 @@ async def test_reports_before_the_end_of_the_call_count() -> None:
     setup = Setup(auto=True)
     with setup.admission.lease(10) as lease:
         delivery = setup.publisher.begin(lease)
-        for _ in range(2):
-            setup.publisher.send(delivery, b"v", "k", [], 1)
+        setup.publisher.send(delivery, [RECORD] * 2, 1)
         await until(lambda: delivery.reports == 2)
         assert not delivery.future.done()
         setup.publisher.finish(delivery)
@@ -129,7 +129,7 @@ async def test_a_full_queue_is_overload() -> None:
     with setup.admission.lease(10) as lease:
         delivery = setup.publisher.begin(lease)
         with pytest.raises(Overloaded):
-            setup.publisher.send(delivery, b"v", "k", [], 1)
+            setup.publisher.send(delivery, [RECORD], 1)
         setup.publisher.finish(delivery)
     assert setup.admission.used_bytes == 0
     setup.close()
@@ -141,7 +141,7 @@ async def test_a_record_that_is_refused_at_once_is_unavailable() -> None:
     with setup.admission.lease(10) as lease:
         delivery = setup.publisher.begin(lease)
         with pytest.raises(Unavailable, match="MSG_SIZE_TOO_LARGE"):
-            setup.publisher.send(delivery, b"v", "k", [], 1)
+            setup.publisher.send(delivery, [RECORD], 1)
         setup.publisher.finish(delivery)
     assert setup.failures
     setup.close()
