@@ -47,11 +47,12 @@ def enrich(event: Incoming, mark: Mark | None, pairing: Pairing | None) -> Enric
     else:
         header, appended = common_forms(event, status, skew_ms, pairing, cost)
     headers: Headers = [*event.record.headers, (h.ENRICHMENT, header)]
-    if event.has_enrichment_header:
+    bounded = type(event.headers) is h.BoundedHeaders
+    if not bounded and event.headers.enrichment is not None:
         # The gateway never writes it; ours is the only one.
         headers = [pair for pair in headers[:-1] if pair[0] != h.ENRICHMENT] + headers[-1:]
     # Whatever is long in the new header is in the extension as well, so in the value.
-    return _new_tuple(Enriched, (event.value + appended, headers, mark, pairing, event.has_bounded_headers))
+    return _new_tuple(Enriched, (event.value + appended, headers, mark, pairing, bounded))
 
 
 def _forms(

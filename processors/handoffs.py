@@ -39,14 +39,33 @@ class Pending:
 class Handoffs:
     """State of this step: pending hand-offs by target."""
 
-    __slots__ = ("pending", "waiting", "window")
+    __slots__ = ("_forget_at", "pending", "waiting", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
         self.pending: Recent[str, deque[Pending]] = Recent(window.offsets)
-        #: By session id, of any tenant: how many hand-offs wait there at most. Events of other sessions need no look at
-        #: `pending`. It decides nothing: hand-offs that left the window stay counted.
-        self.waiting: Recent[str, int] = Recent(window.offsets)
+        #: By session id, of any tenant: how many hand-offs wait there at most, and the last one's offset. Events of other
+        #: sessions need no look at `pending`, and most sessions are not in it. It decides nothing: hand-offs that left the
+        #: window stay counted for a while.
+        self.waiting: dict[str, tuple[int, int]] = {}
+        self._forget_at = 0
+
+    def waits(self, session_id: str, offset: int) -> None:
+        """A hand-off more."""
+        if offset >= self._forget_at:
+            oldest = self.window.oldest(offset)
+            self.waiting = {session: waiting for session, waiting in self.waiting.items() if waiting[1] >= oldest}
+            self._forget_at = offset + self.window.offsets
+        count, _ = self.waiting.get(session_id, (0, 0))
+        self.waiting[session_id] = count + 1, offset
+
+    def picked_up(self, session_id: str, count: int) -> None:
+        """So many less."""
+        waiting, offset = self.waiting[session_id]
+        if waiting > count:
+            self.waiting[session_id] = waiting - count, offset
+        else:
+            del self.waiting[session_id]
 
 
 def set_time(timestamp: Timestamp, time_ns: int) -> None:
@@ -56,9 +75,7 @@ def set_time(timestamp: Timestamp, time_ns: int) -> None:
 
 def handoffs(state: Handoffs, event: Incoming) -> list[facts_pb2.HandoffFact]:
     """Facts of the hand-offs this event picks up, oldest first, and of the hand-off it is."""
-    session_id = event.session_id
-    waiting = state.waiting.get(session_id) if session_id else None
-    facts = _pick_up(state, event, waiting) if waiting else []
+    facts = _pick_up(state, event) if event.session_id in state.waiting else []
     if event.type == _HANDOFF:
         fact = _handed_off(event)
         facts.append(fact)
@@ -109,10 +126,10 @@ def _remember(state: Handoffs, event: Incoming, fact: facts_pb2.HandoffFact) -> 
         waiting.append(pending)
         state.pending.put(key, waiting, event.offset)
     if keys:
-        state.waiting.put(event.session_id, (state.waiting.get(event.session_id) or 0) + 1, event.offset)
+        state.waits(event.session_id, event.offset)
 
 
-def _pick_up(state: Handoffs, event: Incoming, waiting: int) -> list[facts_pb2.HandoffFact]:
+def _pick_up(state: Handoffs, event: Incoming) -> list[facts_pb2.HandoffFact]:
     agent_id, agent_name = event.event.agent_id, event.event.agent_name
     session = event.session
     found: list[Pending] = []
@@ -124,7 +141,7 @@ def _pick_up(state: Handoffs, event: Incoming, waiting: int) -> list[facts_pb2.H
         _take(state, event.offset, f"{_NAME}{session}{agent_name}", found)
     if not found:
         return []
-    state.waiting.put(event.session_id, waiting - len(found), event.offset)
+    state.picked_up(event.session_id, len(found))
     found.sort(key=lambda pending: pending.offset)
     return [_picked_up(pending, event) for pending in found]
 

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from contracts import headers as h
 from contracts.dead_letters import Reason, SourceRecord
-from contracts.headers import BoundedHeaders, EventHeaders, ForeignRecord, as_the_gateway_writes
+from contracts.headers import EventHeaders, ForeignRecord, as_the_gateway_writes
 
 _parse: Any = events_pb2.Event.FromString
 
@@ -77,8 +77,7 @@ class Incoming:
         "content_sha256",
         "event",
         "event_id",
-        "has_bounded_headers",
-        "has_enrichment_header",
+        "headers",
         "id_key",
         "offset",
         "project_id",
@@ -103,9 +102,9 @@ class Incoming:
     project_id: str
     event_id: str
     received_at_ns: int
-    #: Its headers are no longer than its value and :data:`contracts.headers.BOUNDED_BYTES`.
-    has_bounded_headers: bool
-    has_enrichment_header: bool
+    #: :class:`contracts.headers.BoundedHeaders`: the record's headers take no more than its value (the ids agree with it, so they are in it)
+    #: and :data:`contracts.headers.BOUNDED_BYTES`.
+    headers: EventHeaders
     #: Tenant and event id as one string: no other pair gives the same.
     id_key: str
     session_id: str
@@ -192,7 +191,7 @@ def _incoming(
     record: RawRecord, value: bytes, headers: EventHeaders, event: Any, canonical: bytes, content: bytes
 ) -> Incoming:
     """Checked against the headers. Raises :class:`BadRecord`."""
-    tenant_id, project_id, event_id, received_at_ns, _, _, enrichment = headers
+    tenant_id, project_id, event_id, received_at_ns, _, _, _ = headers
     if event.event_id != event_id:
         raise BadRecord(Reason.FOREIGN_RECORD, "header event_id differs from the event's")
     if event.tenant_id != tenant_id:
@@ -209,8 +208,7 @@ def _incoming(
     found.project_id = project_id
     found.event_id = event_id
     found.received_at_ns = received_at_ns
-    found.has_bounded_headers = type(headers) is BoundedHeaders  # the ids agree with the value, so they are in it
-    found.has_enrichment_header = enrichment is not None
+    found.headers = headers
     tenant, found._scope = _scope(tenant_id, project_id)
     found._session = ""
     found.id_key = tenant + event_id

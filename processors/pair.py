@@ -60,7 +60,7 @@ def pair(state: Spans, event: Incoming) -> Pairing | None:
     if not event.session_id or not event.span_id:
         return None
     found = state.starts.get(_FAMILY[start_type] + event.session + event.span_id)
-    if found is None or found[0] < state.window.oldest(event.offset):
+    if found is None or found[0] < event.offset - state.window.offsets:
         state.misses += 1
         return None
     _, start_event_id, started_ns, content = found

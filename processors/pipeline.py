@@ -116,10 +116,10 @@ def _is_replay(record: RawRecord) -> bool:
     return any(name == h.REPLAY_OF for name, _ in record.headers)
 
 
-#: An event and what the steps with a state say about it: a plain tuple, one is made for every event. In the mark's place
+#: An event (or what makes it bad) and what the steps with a state say about it: a plain tuple, one is made for every event. In the mark's place
 #: stands what makes a record bad.
 _Derived = tuple[
-    Incoming | BadRecord,
+    Any,
     Mark | BadRecord | None,
     Pairing | None,
     list[facts_pb2.HandoffFact] | None,
@@ -178,7 +178,6 @@ def _finish(derived: _Derived) -> Output | BadRecord:
     event, marked, pairing, handed_off, calls = derived
     if isinstance(marked, BadRecord):
         return marked
-    assert isinstance(event, Incoming)
     try:
         return _new_tuple(Output, (enrich(event, marked, pairing), handed_off or [], calls or []))
     except Exception as error:  # noqa: BLE001
