@@ -7,6 +7,7 @@ can share one cluster.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 DEFAULT_PREFIX = "chaukas."
 
@@ -37,38 +38,38 @@ class TopicSpec:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: names are kept, the processors ask for one with each record
 class Topics:
     """The topic names of one stack."""
 
     prefix: str = DEFAULT_PREFIX
 
-    @property
+    @cached_property
     def raw(self) -> str:
         """Accepted events, the client's own bytes. Key: session_id, else trace_id, else event_id."""
         return f"{self.prefix}events.raw"
 
-    @property
+    @cached_property
     def enriched(self) -> str:
         """The raw value with one appended extension; same key, headers plus `enrichment`."""
         return f"{self.prefix}events.enriched"
 
-    @property
+    @cached_property
     def handoffs(self) -> str:
         """``chaukas.gateway.v1.HandoffFact``; same key as its event."""
         return f"{self.prefix}metrics.handoffs"
 
-    @property
+    @cached_property
     def mcp_calls(self) -> str:
         """``chaukas.gateway.v1.McpCallFact``; same key as its events."""
         return f"{self.prefix}metrics.mcp_calls"
 
-    @property
+    @cached_property
     def dead_letters(self) -> str:
         """``chaukas.gateway.v1.DeadLetter``; the original record's key."""
         return f"{self.prefix}dead_letters"
 
-    @property
+    @cached_property
     def control(self) -> str:
         """What operators tell the processes (:mod:`contracts.control`); one partition, compacted."""
         return f"{self.prefix}control"
