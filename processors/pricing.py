@@ -25,9 +25,8 @@ PRICE_TABLE = f"genai-prices {genai_prices.__version__}"
 #: The only type that has a cost.
 PRICED_TYPE = int(pb.EVENT_TYPE_MODEL_INVOCATION_END)
 
-_MILLION = Decimal(1_000_000)
-#: Prices by input and output tokens at a time (Unix nanoseconds).
-_Price = Callable[[int, int, int], Decimal]
+#: Prices by input and output tokens at a time (Unix nanoseconds), US dollars: the float next to the exact price.
+_Price = Callable[[int, int, int], float]
 
 
 def cost_usd(event: Incoming) -> float | None:
@@ -41,7 +40,7 @@ def cost_usd(event: Incoming) -> float | None:
     if not call.model or len(call.model) > NAME_CHARS or len(call.provider) > NAME_CHARS:
         return None
     price = _price_of(call.provider, call.model)
-    return float(price(tokens_in, tokens_out, event.time_ns)) if price is not None else None
+    return price(tokens_in, tokens_out, event.time_ns) if price is not None else None
 
 
 def _has_cost(cost: pb.CostDetails) -> bool:
@@ -64,9 +63,9 @@ def _price_of(provider_id: str, model_name: str) -> _Price | None:
     if flat is not None:
         return flat
 
-    def general(tokens_in: int, tokens_out: int, time_ns: int) -> Decimal:
+    def general(tokens_in: int, tokens_out: int, time_ns: int) -> float:
         usage = genai_prices.Usage(input_tokens=tokens_in, output_tokens=tokens_out)
-        return model.calc_price(usage, provider, genai_request_timestamp=_moment(time_ns)).total_price
+        return float(model.calc_price(usage, provider, genai_request_timestamp=_moment(time_ns)).total_price)
 
     return general
 
@@ -82,7 +81,11 @@ def _flat_price(model: types.ModelInfo) -> _Price | None:
     per_input, per_output = known.get("input_mtok"), known.get("output_mtok")
     if not isinstance(per_input, Decimal) or not isinstance(per_output, Decimal):
         return None
-    return lambda tokens_in, tokens_out, _: per_input * tokens_in / _MILLION + per_output * tokens_out / _MILLION
+    # As whole numbers of a common denominator: the division is exact but for its one rounding, as float() of the Decimal is.
+    (a, b), (c, d) = per_input.as_integer_ratio(), per_output.as_integer_ratio()
+    denominator = b * d * 1_000_000
+    per_input_token, per_output_token = a * d, c * b
+    return lambda tokens_in, tokens_out, _: (per_input_token * tokens_in + per_output_token * tokens_out) / denominator
 
 
 @lru_cache(maxsize=1)
