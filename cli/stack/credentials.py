@@ -13,6 +13,7 @@ from contracts.errors import Unauthenticated
 from contracts.identity import Scope
 from runtime.files import write_atomic
 from runtime.keyfile import InvalidKeyFile, read_keys, write_keys
+from runtime.pepper import make_pepper
 
 KEYS_FILE = "keys.json"
 _TOKEN_FILE = "sink.token"  # noqa: S105 - a file's name
@@ -21,22 +22,23 @@ ADMIN_TOKEN_FILE = "sink-admin.token"  # noqa: S105 - a file's name
 _LABEL = "development, made by `up`"
 
 
-def development_key(directory: Path, tenant_id: str) -> str:
+def development_key(directory: Path, tenant_id: str, pepper: str = "") -> str:
     """A key with every scope and project of `tenant_id`: the one of the last start if it still works, else a new one.
 
-    Other keys in the file stay. Raises StackError when the key file is damaged, OSError when it cannot be written.
+    `pepper`: GATEWAY_KEYS_PEPPER; empty: the file's beside the key file. Other keys in the file stay. Raises StackError when the key file is damaged, OSError when it cannot be written.
     """
     path, plain = directory / KEYS_FILE, directory / KEY_FILE
     stored: dict[str, StoredKey] = {}
+    sealing = make_pepper(path, pepper)
     if path.exists():
         try:
-            stored = read_keys(path)
+            stored = read_keys(path, sealing)
         except InvalidKeyFile as error:
             raise StackError(f"{error}\nRepair that file, or remove it to get a new development key.") from None
     if plain.exists():
         text = plain.read_text(encoding="utf-8").strip()
         try:
-            identity = check(text, stored, time.time())
+            identity = check(text, stored, time.time(), sealing)
         except Unauthenticated:
             pass  # revoked, or the files were edited: a new one is made below
         else:
@@ -44,7 +46,7 @@ def development_key(directory: Path, tenant_id: str) -> str:
                 return text
     text, entry = generate(tenant_id, None, list(Scope), label=_LABEL)
     kept = [key for key in stored.values() if key.label != _LABEL]
-    write_keys(path, [*kept, entry])
+    write_keys(path, [*kept, entry], sealing)
     write_atomic(plain, f"{text}\n")
     return text
 

@@ -9,11 +9,12 @@ from cli.stack.errors import StackError
 from contracts.api_keys import check, generate
 from contracts.identity import Scope
 from runtime.keyfile import read_keys, write_keys
+from runtime.pepper import find_pepper
 
 
 def test_the_key_works_and_is_kept(tmp_path: Path) -> None:
     key = development_key(tmp_path, "demo-tenant")
-    identity = check(key, read_keys(tmp_path / "keys.json"), time.time())
+    identity = check(key, read_keys(tmp_path / "keys.json"), time.time(), find_pepper(tmp_path / "keys.json"))
     assert identity.tenant_id == "demo-tenant"
     assert identity.projects is None
     assert identity.scopes == frozenset(Scope)
@@ -24,7 +25,7 @@ def test_another_tenant_gets_another_key_and_only_that_one_is_left(tmp_path: Pat
     development_key(tmp_path, "one")
     key = development_key(tmp_path, "two")
     keys = read_keys(tmp_path / "keys.json")
-    assert check(key, keys, 0).tenant_id == "two"
+    assert check(key, keys, 0, find_pepper(tmp_path / "keys.json")).tenant_id == "two"
     assert len(keys) == 1
 
 
@@ -35,7 +36,7 @@ def test_a_revoked_key_is_replaced_and_other_keys_stay(tmp_path: Path) -> None:
     renewed = development_key(tmp_path, "t")
     keys = read_keys(tmp_path / "keys.json")
     assert renewed != key
-    assert check(renewed, keys, 0).tenant_id == "t"
+    assert check(renewed, keys, 0, find_pepper(tmp_path / "keys.json")).tenant_id == "t"
     assert mine.key_id in keys
 
 
