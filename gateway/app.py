@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from contracts.topics import RAW_MAX_BYTES
 from contracts.validation import Limits
 from gateway.admission import Admission
-from gateway.auth import Keys
+from gateway.callers import authenticator
 from gateway.draining import Draining
 from gateway.grpc_server import GrpcDoor
 from gateway.http_app import HttpDoor
@@ -60,6 +60,9 @@ class Gateway:
         self.metrics = GatewayMetrics(shared, settings.starts_dir)
         self.admission = Admission(settings.inflight_max_bytes, self.metrics, settings.inflight_max_calls)
         self.draining = Draining()
+        #: Both are there once :meth:`start` returned.
+        self.grpc_door: GrpcDoor
+        self.http_door: HttpDoor
         self._watch: KafkaWatch | None = None
         self._publisher: Publisher | None = None
         self._queries: QueryClient | None = None
@@ -81,7 +84,7 @@ class Gateway:
     async def _start(self) -> Ports:
         settings = self.settings
         self.readiness.set(_SERVING, "starting")
-        keys = Keys(settings.keys_file, self.readiness, self.metrics)
+        callers = authenticator(settings, self.readiness, self.metrics)
         self._socket = listen(settings.http_host, settings.http_port, share=True)
         config = producer_config(
             self.kafka,
@@ -107,16 +110,16 @@ class Gateway:
             interval_seconds=settings.kafka_check_seconds,
             on_change=self._publish_health,
         )
-        parts = (settings, keys, self.admission, ingest, self._queries, self.metrics, self.draining)
-        self._grpc = GrpcDoor(*parts)
+        parts = (settings, callers, self.admission, ingest, self._queries, self.metrics, self.draining)
+        self._grpc = self.grpc_door = GrpcDoor(*parts)
         ports = Ports(await self._grpc.start(settings.grpc_host, settings.grpc_port), self._socket.getsockname()[1])
         bounds = Bounds(
             max_connections=settings.http_max_connections,
             rest_seconds=settings.http_body_seconds,
             answer_seconds=settings.http_answer_seconds,
         )
-        door = HttpDoor(*parts, self.readiness)
-        self._http = embedded(door, bounds, timeout_keep_alive=math.ceil(settings.http_keep_alive_seconds))
+        self.http_door = HttpDoor(*parts, self.readiness)
+        self._http = embedded(self.http_door, bounds, timeout_keep_alive=math.ceil(settings.http_keep_alive_seconds))
         self._http_task = asyncio.create_task(self._http.serve(sockets=[self._socket]), name="http-door")
         self._own_page = OwnPage(self.metrics, self.readiness)
         self._own_page.start(settings.http_host, settings.status_port and settings.status_port + settings.instance)

@@ -1,6 +1,7 @@
 """The gRPC door: names, metadata, deadlines. What happens to events and queries is elsewhere.
 
-The order for every call is: not stopping, key, room, message (:mod:`gateway.grpc_read`), work.
+The order for every call is: not stopping, key, room, message (:mod:`gateway.grpc_read`), key again, work. Who may call what is
+in one table (:meth:`GrpcDoor.services`) and enforced in one place (:meth:`GrpcDoor._answered`).
 Handlers take and give raw bytes, so that an event's own bytes can be cut out of the request. The spec's server and client
 services are served alike; they share requests on the wire, and the client's ingest answers are empty messages.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc
@@ -22,11 +24,12 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from contracts.errors import GatewayError, InvalidInput
-from contracts.identity import Identity, Scope
+from contracts.identity import Identity
 from contracts.v1 import insights_pb2
 from contracts.wire import TooManyEvents
+from gateway.access import Access
 from gateway.admission import Admission, Lease
-from gateway.auth import Keys
+from gateway.auth import Authenticator
 from gateway.capabilities import CAPABILITIES
 from gateway.draining import Draining
 from gateway.grpc_errors import grpc_code, internal_error, rejections_trailer, status_of
@@ -52,8 +55,24 @@ _WRITE_SECONDS = 0.1
 log = get_logger(__name__)
 
 Context = Any  # grpc.aio.ServicerContext, of which the stubs know too little
-Handler = Callable[[Lease, Context], Awaitable[bytes]]
+Handler = Callable[["Caller", Lease, Context], Awaitable[bytes]]
+#: What it needs to be called, and what it does.
+Method = tuple[Access, Handler]
 GrpcHandler = Callable[[Any, Context], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as it was let in; `identity` is None for a public operation."""
+
+    access: Access
+    metadata: dict[str, str]
+    identity: Identity | None
+
+    @property
+    def known(self) -> Identity:
+        assert self.identity is not None
+        return self.identity
 
 
 class GrpcDoor:
@@ -62,7 +81,7 @@ class GrpcDoor:
     def __init__(
         self,
         settings: GatewaySettings,
-        keys: Keys,
+        callers: Authenticator,
         admission: Admission,
         ingest: Ingest,
         queries: QueryClient,
@@ -73,7 +92,7 @@ class GrpcDoor:
         self._draining = draining
         #: Calls that were taken and are not answered yet.
         self._under_way = 0
-        self._keys = keys
+        self._callers = callers
         self._admission = admission
         self._ingest = ingest
         self._queries = queries
@@ -118,9 +137,10 @@ class GrpcDoor:
         """
         await self._server.stop(grace_seconds)
 
-    def _add_services(self) -> None:
+    def services(self) -> dict[str, dict[str, Method]]:
+        """Every operation, by service and name; health checks and reflection, which are public, aside."""
         single = server_pb2.IngestEventResponse
-        services: dict[str, dict[str, Handler]] = {
+        services: dict[str, dict[str, Method]] = {
             SERVER_SERVICE: {
                 "IngestEvent": self._ingest_event(
                     lambda accepted: single(
@@ -140,14 +160,17 @@ class GrpcDoor:
         }
         for service in (SERVER_SERVICE, CLIENT_SERVICE):
             services[service] |= {
-                "Healthz": self._healthz,
-                "GetCapabilities": self._capabilities,
+                "Healthz": (Access.PUBLIC, self._healthz),
+                "GetCapabilities": (Access.ANY, self._capabilities),
                 "QueryEvents": self._forward(f"/{SERVER_SERVICE}/QueryEvents"),
             }
-        for service, methods in services.items():
+        return services
+
+    def _add_services(self) -> None:
+        for service, methods in self.services().items():
             handlers = {
-                name: grpc.stream_unary_rpc_method_handler(self._answered(name, handler))
-                for name, handler in methods.items()
+                name: grpc.stream_unary_rpc_method_handler(self._answered(name, *method))
+                for name, method in methods.items()
             }
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -155,8 +178,8 @@ class GrpcDoor:
         names = [service.full_name for file in files for service in file.services_by_name.values()]
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
-    def _answered(self, method: str, handler: Handler) -> GrpcHandler:
-        """`handler` with its errors as status codes, and counted."""
+    def _answered(self, method: str, access: Access, handler: Handler) -> GrpcHandler:
+        """`handler` for callers with `access`, with its errors as status codes, and counted."""
         seconds = self._metrics.request_seconds.labels(DOOR, method)
 
         async def answer(_: object, context: Context) -> bytes:
@@ -166,7 +189,7 @@ class GrpcDoor:
             try:
                 self._draining.check()
                 with self._admission.lease() as lease:
-                    response = await handler(lease, context)
+                    response = await handler(self._let_in(access, context), lease, context)
                 code = "OK"
                 return response
             except GatewayError as error:
@@ -189,20 +212,30 @@ class GrpcDoor:
 
         return answer
 
-    def _ingest_event(self, respond: Callable[[Accepted], bytes]) -> Handler:
-        async def handler(lease: Lease, context: Context) -> bytes:
-            identity, traceparent = self._ingest_caller(context)
-            request = await self._read_events(lease, context)
-            call = Call(identity, DOOR, lease, self._seconds(context), traceparent)
-            return respond(await self._ingest.event_from_wire(call, request))
+    def _let_in(self, access: Access, context: Context) -> Caller:
+        """Raises Unauthenticated or PermissionDenied."""
+        metadata = _metadata(context)
+        if access is Access.PUBLIC:
+            return Caller(access, metadata, None)
+        return Caller(access, metadata, self._callers.identify(metadata.get("authorization"), access.scope))
 
-        return handler
+    async def _read(self, caller: Caller, lease: Lease, context: Context) -> bytes:
+        """The message. Its caller must still be welcome once it is there: slow messages take up to half a minute."""
+        request = await self._reader.read(context, lease)
+        self._callers.identify(caller.metadata.get("authorization"), caller.access.scope)
+        return request
 
-    def _ingest_batch(self, respond: Callable[[BatchOutcome], bytes]) -> Handler:
-        async def handler(lease: Lease, context: Context) -> bytes:
-            identity, traceparent = self._ingest_caller(context)
-            held = [await self._read_events(lease, context)]
-            call = Call(identity, DOOR, lease, self._seconds(context), traceparent)
+    def _ingest_event(self, respond: Callable[[Accepted], bytes]) -> Method:
+        async def handler(caller: Caller, lease: Lease, context: Context) -> bytes:
+            request = await self._read_events(caller, lease, context)
+            return respond(await self._ingest.event_from_wire(self._call(caller, lease, context), request))
+
+        return Access.INGEST, handler
+
+    def _ingest_batch(self, respond: Callable[[BatchOutcome], bytes]) -> Method:
+        async def handler(caller: Caller, lease: Lease, context: Context) -> bytes:
+            held = [await self._read_events(caller, lease, context)]
+            call = self._call(caller, lease, context)
             try:
                 # Popped: the callee alone holds the request, and drops it once its records are made.
                 outcome = await self._ingest.batch_from_wire(call, held.pop(), self._settings.batch_max_events)
@@ -213,49 +246,46 @@ class GrpcDoor:
             context.set_trailing_metadata(rejections_trailer(outcome))
             return respond(outcome)
 
-        return handler
+        return Access.INGEST, handler
 
-    def _ingest_caller(self, context: Context) -> tuple[Identity, str | None]:
-        """Who calls, and the trace context; before the message is read. Raises when there is no room for any message."""
-        metadata = _metadata(context)
-        identity = self._keys.identify(metadata.get("authorization"), Scope.INGEST)
+    def _call(self, caller: Caller, lease: Lease, context: Context) -> Call:
+        traceparent = well_formed_traceparent(caller.metadata.get("traceparent"))
+        return Call(caller.known, DOOR, lease, self._seconds(context), traceparent)
+
+    async def _read_events(self, caller: Caller, lease: Lease, context: Context) -> bytes:
+        """The message. Raises before it is read when there is no room for any."""
         self._admission.check()
         self._ingest.check(self._admission)
-        return identity, _traceparent(metadata)
-
-    async def _read_events(self, lease: Lease, context: Context) -> bytes:
-        request = await self._reader.read(context, lease)
+        request = await self._read(caller, lease, context)
         limit = self._settings.batch_max_bytes
         if len(request) > limit:
             raise InvalidInput.of("", f"the request is {len(request)} bytes; the limit is {limit} bytes")
         return request
 
-    def _forward(self, method: str) -> Handler:
+    def _forward(self, method: str) -> Method:
         message, _ = METHODS[method]
 
-        async def handler(lease: Lease, context: Context) -> bytes:
-            identity = self._keys.identify(_metadata(context).get("authorization"), Scope.QUERY)
-            request = await self._reader.read(context, lease)
+        async def handler(caller: Caller, lease: Lease, context: Context) -> bytes:
+            request = await self._read(caller, lease, context)
             try:
                 query = message.FromString(request)
             except DecodeError:
                 raise InvalidInput.of("", f"the bytes are not a {message.DESCRIPTOR.name}") from None
-            answer = await self._queries.forward(method, query, identity, self._seconds(context))
+            answer = await self._queries.forward(method, query, caller.known, self._seconds(context))
             # A caller that does not read its answer keeps it in memory: it counts until the call is over.
             lease.grow(len(answer))
             lease.hold()
             context.add_done_callback(lambda _: lease.done())
             return answer
 
-        return handler
+        return Access.QUERY, handler
 
-    async def _healthz(self, lease: Lease, context: Context) -> bytes:
-        await self._reader.read(context, lease)
+    async def _healthz(self, caller: Caller, lease: Lease, context: Context) -> bytes:
+        # Not read: whoever has no key must not make us hold a message.
         return b""  # HealthzResponse has no fields
 
-    async def _capabilities(self, lease: Lease, context: Context) -> bytes:
-        await self._reader.read(context, lease)
-        self._keys.identify(_metadata(context).get("authorization"))
+    async def _capabilities(self, caller: Caller, lease: Lease, context: Context) -> bytes:
+        await self._read(caller, lease, context)
         response: bytes = server_pb2.GetCapabilitiesResponse(capabilities=CAPABILITIES).SerializeToString()
         return response
 
@@ -283,7 +313,3 @@ def _metadata(context: Context) -> dict[str, str]:
         if isinstance(value, str):
             found.setdefault(key, value)
     return found
-
-
-def _traceparent(metadata: dict[str, str]) -> str | None:
-    return well_formed_traceparent(metadata.get("traceparent"))

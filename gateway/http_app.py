@@ -1,6 +1,7 @@
 """The HTTP door: the SDK's routes, the spec's openapi, probes and metrics, as a bare ASGI application.
 
-The order for every call is: path, method, not stopping, room for the call, key, content type, room for the body, body, work.
+The order for every call is: path, method, not stopping, room for the call, key, content type, room for the body, body, key
+again, work. Who may call what is in one table (:attr:`HttpDoor.routes`) and enforced in one place (:meth:`HttpDoor.__call__`).
 Paths are served with and without the prefix ``/v1``.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from chaukas.spec.common.v1.query_pb2 import QueryRequest
@@ -16,11 +18,12 @@ from chaukas.spec.server.v1 import server_pb2
 from google.protobuf.message import DecodeError, Message
 
 from contracts.errors import GatewayError, InvalidInput, Overloaded
-from contracts.identity import Scope as KeyScope
+from contracts.identity import Identity
 from contracts.spec_json import message_from_json, message_to_json, parse_json
 from contracts.wire import TooManyEvents
+from gateway.access import Access
 from gateway.admission import NOTHING_ACCEPTED, RETRY_AFTER_SECONDS, Admission, Lease
-from gateway.auth import Keys
+from gateway.auth import Authenticator
 from gateway.capabilities import CAPABILITIES
 from gateway.draining import Draining
 from gateway.grpc_server import batch_response
@@ -41,11 +44,13 @@ from gateway.metrics import GatewayMetrics
 from gateway.openapi import openapi_document
 from gateway.query_client import GET_EVENT_STATS, QUERY_EVENTS, QueryClient
 from runtime.health import Readiness
-from runtime.http import CROWDED, Receive, Scope, Send, probe_answer, respond
+from runtime.http import CROWDED, PROBES, Receive, Scope, Send, probe_answer, respond
 from runtime.logs import get_logger
 from runtime.settings import GatewaySettings
 
 DOOR = "http"
+#: What needs no credential; ``GET`` and ``HEAD``.
+PUBLIC_PATHS = ("/openapi.json", *PROBES)
 _CLOSE = (b"connection", b"close")
 #: An event of fewer bytes than this on average has no room for its required fields: a body of more events is refused.
 _LEAST_EVENT_BYTES = 64
@@ -54,7 +59,27 @@ log = get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
 Headers = dict[str, str]
-Handler = Callable[[Headers, Receive, Lease], Awaitable[Answer]]
+Handler = Callable[["Request"], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation: its HTTP method, who may call it, what it does."""
+
+    method: str
+    access: Access
+    handler: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose caller was let in; its body is not read yet."""
+
+    headers: Headers
+    receive: Receive
+    lease: Lease
+    identity: Identity
+    access: Access
 
 
 class HttpDoor:
@@ -63,7 +88,7 @@ class HttpDoor:
     def __init__(
         self,
         settings: GatewaySettings,
-        keys: Keys,
+        callers: Authenticator,
         admission: Admission,
         ingest: Ingest,
         queries: QueryClient,
@@ -73,26 +98,27 @@ class HttpDoor:
     ) -> None:
         self._settings = settings
         self._draining = draining
-        self._keys = keys
+        self._callers = callers
         self._admission = admission
         self._ingest = ingest
         self._queries = queries
         self._metrics = metrics
         self._readiness = readiness
         self._openapi = to_json(openapi_document())
-        self._routes: dict[str, tuple[str, Handler]] = {
-            "/events": ("POST", self._event),
-            "/events/batch": ("POST", self._batch),
-            "/query": ("POST", self._query),
-            "/stats": ("POST", self._stats),
-            "/capabilities": ("GET", self._capabilities),
+        #: By path; beside them there is only what :meth:`_public` answers.
+        self.routes = {
+            "/events": Route("POST", Access.INGEST, self._event),
+            "/events/batch": Route("POST", Access.INGEST, self._batch),
+            "/query": Route("POST", Access.QUERY, self._query),
+            "/stats": Route("POST", Access.QUERY, self._stats),
+            "/capabilities": Route("GET", Access.ANY, self._capabilities),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         path = scope["path"].removeprefix("/v1")
-        route = self._routes.get(path)
+        route = self.routes.get(path)
         if route is None:
             await self._respond(send, self._public(path, scope["method"]))
             return
@@ -100,14 +126,16 @@ class HttpDoor:
         lease: Lease | None = None
         answer: Answer | None = None
         try:
-            if scope["method"] != route[0]:
-                raise method_not_allowed(route[0])
+            if scope["method"] != route.method:
+                raise method_not_allowed(route.method)
             self._draining.check()
             if scope.get("state", {}).get(CROWDED):
                 self._metrics.overloaded.inc()
                 raise Overloaded(f"the gateway has too many connections; {NOTHING_ACCEPTED}", RETRY_AFTER_SECONDS)
             lease = self._admission.lease()
-            answer = await route[1](headers_of(scope), receive, lease)
+            headers = headers_of(scope)
+            identity = self._callers.identify(headers.get("authorization"), route.access.scope)
+            answer = await route.handler(Request(headers, receive, lease, identity, route.access))
         except (GatewayError, HttpRefusal) as error:
             answer = answer_of(error)
         except ClientGone:
@@ -145,119 +173,94 @@ class HttpDoor:
             answer = Answer(*probe)
         return answer if method in ("GET", "HEAD") else answer_of(method_not_allowed("GET"))
 
-    async def _event(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
-        call = self._ingest_call(headers, lease)
-        if body_format(headers) is Format.PROTOBUF:
-            accepted = await self._ingest.event_from_wire(call, await self._read_protobuf(headers, receive, lease))
+    async def _event(self, request: Request) -> Answer:
+        call = self._ingest_call(request)
+        if body_format(request.headers) is Format.PROTOBUF:
+            accepted = await self._ingest.event_from_wire(call, await self._read_protobuf(request))
         else:
-            accepted = await self._ingest.event_from_json(call, await self._read_json(headers, receive, lease))
+            accepted = await self._ingest.event_from_json(call, await self._read_json(request))
         fields = {"event_id": accepted.event_id, "status": "accepted", "processed_at": accepted.processed_at}
-        return _answer(202, headers, fields, lambda: server_pb2.IngestEventResponse(**fields))
+        return _answer(202, request.headers, fields, lambda: server_pb2.IngestEventResponse(**fields))
 
-    async def _batch(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
-        call = self._ingest_call(headers, lease)
-        if body_format(headers) is Format.PROTOBUF:
+    async def _batch(self, request: Request) -> Answer:
+        call = self._ingest_call(request)
+        if body_format(request.headers) is Format.PROTOBUF:
             most = max(self._settings.http_max_body_bytes // _LEAST_EVENT_BYTES, self._settings.batch_max_events)
             try:
                 # No name for the body: who holds it is the callee, and drops it.
-                outcome = await self._ingest.batch_from_wire(
-                    call, await self._read_protobuf(headers, receive, lease), most
-                )
+                outcome = await self._ingest.batch_from_wire(call, await self._read_protobuf(request), most)
             except TooManyEvents as error:
                 raise too_much_protobuf(f"the batch holds more than {error.limit} events") from None
         else:
             try:
                 outcome = await self._ingest.batch_from_json(
-                    call, await self._read_json(headers, receive, lease), self._settings.batch_max_events
+                    call, await self._read_json(request), self._settings.batch_max_events
                 )
             except TooManyEvents as error:
                 raise too_much_json(f"the batch holds more than {error.limit} events") from None
-        return _answer(202, headers, _batch_fields(outcome), lambda: batch_response(outcome))
+        return _answer(202, request.headers, _batch_fields(outcome), lambda: batch_response(outcome))
 
-    async def _query(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
-        identity = self._keys.identify(headers.get("authorization"), KeyScope.QUERY)
-        request = await self._read_request(headers, receive, lease, server_pb2.QueryEventsRequest, _query_from_json)
-        raw = await self._queries.forward(QUERY_EVENTS, request, identity, self._settings.deadline_seconds)
-        lease.grow(len(raw))  # until the caller has read it
-        if wants_protobuf(headers):
+    async def _query(self, request: Request) -> Answer:
+        query = await self._read_query(request, server_pb2.QueryEventsRequest, _query_from_json)
+        raw = await self._queries.forward(QUERY_EVENTS, query, request.identity, self._settings.deadline_seconds)
+        request.lease.grow(len(raw))  # until the caller has read it
+        if wants_protobuf(request.headers):
             return Answer(200, raw, PROTOBUF)
         # A full page takes some 100 ms to write: on a thread, so that other calls go on meanwhile.
         return Answer(200, await asyncio.to_thread(_query_to_json, raw))
 
-    async def _stats(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
-        identity = self._keys.identify(headers.get("authorization"), KeyScope.QUERY)
-        request = await self._read_request(headers, receive, lease, server_pb2.GetEventStatsRequest, _stats_from_json)
-        raw = await self._queries.forward(GET_EVENT_STATS, request, identity, self._settings.deadline_seconds)
-        lease.grow(len(raw))
-        if wants_protobuf(headers):
+    async def _stats(self, request: Request) -> Answer:
+        query = await self._read_query(request, server_pb2.GetEventStatsRequest, _stats_from_json)
+        raw = await self._queries.forward(GET_EVENT_STATS, query, request.identity, self._settings.deadline_seconds)
+        request.lease.grow(len(raw))
+        if wants_protobuf(request.headers):
             return Answer(200, raw, PROTOBUF)
         response = server_pb2.GetEventStatsResponse.FromString(raw)
         return Answer(200, to_json(message_to_json(response, defaults=True)))
 
-    async def _capabilities(self, headers: Headers, receive: Receive, lease: Lease) -> Answer:
-        self._keys.identify(headers.get("authorization"))
-        if wants_protobuf(headers):
+    async def _capabilities(self, request: Request) -> Answer:
+        if wants_protobuf(request.headers):
             response = server_pb2.GetCapabilitiesResponse(capabilities=CAPABILITIES)
             return Answer(200, response.SerializeToString(), PROTOBUF)
         return Answer(200, to_json(message_to_json(CAPABILITIES, defaults=True)))
 
-    def _ingest_call(self, headers: Headers, lease: Lease) -> Call:
-        identity = self._keys.identify(headers.get("authorization"), KeyScope.INGEST)
+    def _ingest_call(self, request: Request) -> Call:
         self._ingest.check(self._admission)
-        traceparent = well_formed_traceparent(headers.get("traceparent"))
-        return Call(identity, DOOR, lease, self._settings.deadline_seconds, traceparent)
+        traceparent = well_formed_traceparent(request.headers.get("traceparent"))
+        return Call(request.identity, DOOR, request.lease, self._settings.deadline_seconds, traceparent)
 
-    async def _read_protobuf(self, headers: Headers, receive: Receive, lease: Lease) -> bytes:
-        settings = self._settings
-        return await read_body(
-            receive,
-            headers,
-            lease,
-            limit=settings.http_max_body_bytes,
-            too_large=too_much_protobuf,
-            seconds=settings.http_body_seconds,
-            draining=self._draining,
-        )
+    async def _read_protobuf(self, request: Request) -> bytes:
+        return await self._read(request, self._settings.http_max_body_bytes, too_much_protobuf)
 
-    async def _read_json(self, headers: Headers, receive: Receive, lease: Lease) -> Any:
-        settings = self._settings
-        body = await read_body(
-            receive,
-            headers,
-            lease,
-            limit=settings.batch_max_bytes,
-            too_large=too_much_json,
-            seconds=settings.http_body_seconds,
-            draining=self._draining,
-        )
-        return parse_json(body)
+    async def _read_json(self, request: Request) -> Any:
+        return parse_json(await self._read(request, self._settings.batch_max_bytes, too_much_json))
 
-    async def _read_request(
-        self,
-        headers: Headers,
-        receive: Receive,
-        lease: Lease,
-        kind: type[M],
-        from_json: Callable[[Any], M],
-    ) -> M:
+    async def _read_query(self, request: Request, kind: type[M], from_json: Callable[[Any], M]) -> M:
         """A query; an empty body asks for everything the key may see."""
+        headers = request.headers
         if headers.get("content-length") == "0" or not {"content-length", "transfer-encoding"} & headers.keys():
             return kind()
         if body_format(headers) is Format.JSON:
-            return from_json(await self._read_json(headers, receive, lease))
-        body = await read_body(
-            receive,
-            headers,
-            lease,
-            limit=self._settings.batch_max_bytes,
-            too_large=too_much_json,
-            seconds=self._settings.http_body_seconds,
-            draining=self._draining,
-        )
+            return from_json(await self._read_json(request))
+        body = await self._read(request, self._settings.batch_max_bytes, too_much_json)
         try:
             return kind.FromString(body)
         except DecodeError:
             raise InvalidInput.of("", f"the bytes are not a {kind.DESCRIPTOR.name}") from None
+
+    async def _read(self, request: Request, limit: int, too_large: Callable[[str], HttpRefusal]) -> bytes:
+        """The body. Its caller must still be welcome once it is there: slow bodies take up to half a minute."""
+        body = await read_body(
+            request.receive,
+            request.headers,
+            request.lease,
+            limit=limit,
+            too_large=too_large,
+            seconds=self._settings.http_body_seconds,
+            draining=self._draining,
+        )
+        self._callers.identify(request.headers.get("authorization"), request.access.scope)
+        return body
 
 
 def _query_from_json(document: Any) -> server_pb2.QueryEventsRequest:

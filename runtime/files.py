@@ -23,3 +23,16 @@ def write_atomic(path: Path, text: str, mode: int = OWNER_ONLY) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+def version(*paths: Path) -> tuple[tuple[int, int, int] | None, ...]:
+    """Differs when one of the files changed (replaced, rewritten); None for one that is not there. Blocks for a look at each."""
+    return tuple(_version(path) for path in paths)
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -18,6 +18,7 @@ from runtime.http_protocol import CROWDED, BoundedHttpProtocol, Bounds
 
 __all__ = [
     "CROWDED",
+    "PROBES",
     "AsgiApp",
     "Bounds",
     "EmbeddedServer",
@@ -33,6 +34,9 @@ __all__ = [
 
 #: Answers above this may fill a connection's buffers, bytes.
 _LARGE_BYTES = 64 * 1024
+
+#: Paths of :func:`probe_answer`.
+PROBES = ("/healthz", "/readyz", "/metrics")
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from contracts.topics import MAX_EVENT_BYTES, MIB
+from runtime.pepper import MIN_CHARS
 from runtime.settings.base import ProcessSettings
+
+#: Signatures with a key pair; a shared secret (HS…) would be one that every reader of the public keys has, too.
+TOKEN_ALGORITHMS = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"}
+)
 
 
 class GatewaySettings(ProcessSettings):
@@ -30,7 +37,35 @@ class GatewaySettings(ProcessSettings):
         description="Directory in which processes that share their ports keep their metrics, so that any of them shows the sums of all on `/metrics`; each needs its own `GATEWAY_INSTANCE`. To be emptied when all are started anew; the local stack sets it and does so. Empty: a process shows its own.",
     )
     keys_file: Path = Field(
-        Path(".chaukas/keys.json"), description="API keys (see `chaukas-gateway up`); reloaded on change."
+        Path(".chaukas/keys.json"),
+        description="API keys (see `chaukas-gateway keys`); reloaded within a second of a change.",
+    )
+    keys_pepper: SecretStr = Field(
+        SecretStr(""),
+        description=f"Seals the hashes in the key file; at least {MIN_CHARS} characters, the same for the gateways and `chaukas-gateway keys`. With another one all keys are void. Empty: the file named as the key file with `.pepper` behind it, made with the first key (for development: it lies beside what it protects).",
+    )
+    oidc_jwks_file: Path | None = Field(
+        None,
+        description="Public keys (JWKS) of an OIDC issuer whose tokens are accepted beside API keys; reloaded within a second of a change. Empty: none.",
+    )
+    oidc_issuer: str = Field("", description="The tokens' claim `iss` must be this.")
+    oidc_audience: str = Field("", description="The tokens' claim `aud` must be this, or hold it.")
+    oidc_algorithms: str = Field(
+        "RS256,ES256",
+        description=f"Algorithms a token may be signed with, comma-separated: {', '.join(sorted(TOKEN_ALGORITHMS))}.",
+    )
+    oidc_leeway_seconds: int = Field(
+        30, ge=0, le=600, description="How far the issuer's clock may differ from ours, seconds."
+    )
+    oidc_tenant_claim: str = Field("tenant_id", min_length=1, description="The claim that names the tenant.")
+    oidc_projects_claim: str = Field(
+        "projects",
+        description='The claim that lists the projects, or is `"*"` for all of them. Set to `-`: every token is for all projects of its tenant.',
+    )
+    oidc_scopes_claim: str = Field(
+        "scope",
+        min_length=1,
+        description="The claim that holds the scopes (`ingest`, `query`, `admin`), a list or words in a text; other words are ignored.",
     )
     sink_target: str = Field("127.0.0.1:50052", description="gRPC target of the sink, for queries.")
     sink_token: SecretStr = Field(
@@ -131,3 +166,24 @@ class GatewaySettings(ProcessSettings):
     kafka_check_seconds: float = Field(
         5.0, gt=0, le=60, description="How often the gateway asks whether Kafka answers, for its readiness, seconds."
     )
+
+    @field_validator("keys_pepper")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < MIN_CHARS:
+            raise ValueError(f"a pepper has at least {MIN_CHARS} characters")
+        return value
+
+    @field_validator("oidc_algorithms")
+    @classmethod
+    def _known_algorithms(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        if not names or not TOKEN_ALGORITHMS.issuperset(names):
+            raise ValueError("names none, or one that is not of the list")
+        return ",".join(names)
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> Self:
+        if self.oidc_jwks_file is not None and not (self.oidc_issuer and self.oidc_audience):
+            raise ValueError("GATEWAY_OIDC_JWKS_FILE needs GATEWAY_OIDC_ISSUER and GATEWAY_OIDC_AUDIENCE")
+        return self

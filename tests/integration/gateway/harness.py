@@ -71,7 +71,7 @@ class KeyFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._stored: list[api_keys.StoredKey] = []
+        self.stored: list[api_keys.StoredKey] = []
         self.full = self.add()
         self.project = self.add(projects=[PROJECT])
         self.ingest_only = self.add(scopes=[Scope.INGEST])
@@ -79,14 +79,14 @@ class KeyFile:
 
     def add(self, projects: list[str] | None = None, scopes: list[Scope] | None = None, tenant: str = TENANT) -> Key:
         text, stored = api_keys.generate(tenant, projects, scopes or [Scope.INGEST, Scope.QUERY])
-        self._stored.append(stored)
-        write_keys(self.path, self._stored)
+        self.stored.append(stored)
+        write_keys(self.path, self.stored)
         return Key(text)
 
     def revoke(self, key: Key) -> None:
         key_id = key.text.split("_")[1]
-        self._stored = [stored for stored in self._stored if stored.key_id != key_id]
-        write_keys(self.path, self._stored)
+        self.stored = [stored for stored in self.stored if stored.key_id != key_id]
+        write_keys(self.path, self.stored)
 
 
 class RunningGateway:

@@ -9,7 +9,8 @@ import pytest
 from contracts import api_keys
 from contracts.errors import PermissionDenied, Unauthenticated
 from contracts.identity import Scope
-from gateway.auth import RELOAD_SECONDS, Keys
+from gateway.auth import RELOAD_SECONDS, Authenticator
+from gateway.key_store import KeyStore
 from gateway.metrics import GatewayMetrics
 from runtime.health import Readiness
 from runtime.keyfile import write_keys
@@ -30,8 +31,9 @@ class Fixture:
         self.readiness = Readiness()
         self.metrics = GatewayMetrics()
 
-    def keys(self) -> Keys:
-        return Keys(self.path, self.readiness, self.metrics, clock=self.clock, monotonic=self.clock)
+    def keys(self) -> Authenticator:
+        store = KeyStore(self.path, self.readiness, self.metrics)
+        return Authenticator([store], clock=self.clock, monotonic=self.clock)
 
     def later(self) -> None:
         self.clock.now += RELOAD_SECONDS
