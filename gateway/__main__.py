@@ -49,6 +49,9 @@ async def _run(gateway: Gateway) -> int:
     except OSError as error:
         logs.get_logger(__name__).error("cannot_listen", problem=str(error))
         return 1
+    except InvalidSettings as error:
+        print(error, file=sys.stderr)
+        return 2
     await stop.wait()
     await gateway.stop(exiting=True)
     starts.note_end(0)

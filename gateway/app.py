@@ -29,8 +29,9 @@ from runtime.health import Readiness
 from runtime.http import Bounds, EmbeddedServer, embedded, listen
 from runtime.kafka import producer_config
 from runtime.logs import get_logger
-from runtime.settings import GatewaySettings, KafkaSettings
+from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings
 from runtime.shared_metrics import SharedMetrics
+from runtime.tls import ClientCertificates, ServerCertificates, TlsFiles, UnusableCertificate
 
 log = get_logger(__name__)
 
@@ -74,7 +75,7 @@ class Gateway:
         self._own_page: OwnPage | None = None
 
     async def start(self) -> Ports:
-        """Listen and serve; the bound ports. Raises OSError when an address is taken (and leaves nothing running)."""
+        """Listen and serve; the bound ports. Raises OSError when an address is taken, InvalidSettings (and leaves nothing running)."""
         try:
             return await self._start()
         except BaseException:
@@ -83,6 +84,10 @@ class Gateway:
 
     async def _start(self) -> Ports:
         settings = self.settings
+        exposed = settings.open_to_others(grpc_host=settings.grpc_host, http_host=settings.http_host)
+        if exposed:
+            log.warning("listens_without_tls", settings=exposed, risk="keys and events can be read on the way")
+        certificates = ServerCertificates.of(settings)
         self.readiness.set(_SERVING, "starting")
         callers = authenticator(settings, self.readiness, self.metrics)
         self._socket = listen(settings.http_host, settings.http_port, share=True)
@@ -102,7 +107,9 @@ class Gateway:
         )
         self._publisher = publisher
         ingest = Ingest(publisher, Limits(settings.event_max_bytes), self.metrics)
-        self._queries = QueryClient(settings.sink_target, settings.sink_token.get_secret_value(), self.draining)
+        self._queries = QueryClient(
+            settings.sink_target, settings.sink_token.get_secret_value(), self.draining, _sinks_certificates(settings)
+        )
         self._watch = KafkaWatch(
             self.kafka,
             publisher,
@@ -112,14 +119,18 @@ class Gateway:
         )
         parts = (settings, callers, self.admission, ingest, self._queries, self.metrics, self.draining)
         self._grpc = self.grpc_door = GrpcDoor(*parts)
-        ports = Ports(await self._grpc.start(settings.grpc_host, settings.grpc_port), self._socket.getsockname()[1])
+        ports = Ports(
+            await self._grpc.start(settings.grpc_host, settings.grpc_port, certificates), self._socket.getsockname()[1]
+        )
         bounds = Bounds(
             max_connections=settings.http_max_connections,
             rest_seconds=settings.http_body_seconds,
             answer_seconds=settings.http_answer_seconds,
         )
         self.http_door = HttpDoor(*parts, self.readiness)
-        self._http = embedded(self.http_door, bounds, timeout_keep_alive=math.ceil(settings.http_keep_alive_seconds))
+        self._http = embedded(
+            self.http_door, bounds, certificates, timeout_keep_alive=math.ceil(settings.http_keep_alive_seconds)
+        )
         self._http_task = asyncio.create_task(self._http.serve(sockets=[self._socket]), name="http-door")
         self._own_page = OwnPage(self.metrics, self.readiness)
         self._own_page.start(settings.http_host, settings.status_port and settings.status_port + settings.instance)
@@ -187,6 +198,17 @@ class Gateway:
         self.metrics.ready.set(ready)
         if self._grpc is not None:
             self._health_task = asyncio.ensure_future(self._grpc.set_serving(serving=True, ready=ready))
+
+
+def _sinks_certificates(settings: GatewaySettings) -> ClientCertificates | None:
+    """None: plaintext. Raises InvalidSettings."""
+    files = TlsFiles(settings.sink_cert_file, settings.sink_key_file, settings.sink_ca_file)
+    if not settings.sink_tls and not files.present():
+        return None
+    try:
+        return ClientCertificates(files)
+    except UnusableCertificate as error:
+        raise InvalidSettings(str(error)) from None
 
 
 async def _within(task: asyncio.Task[None], seconds: float) -> None:

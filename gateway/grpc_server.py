@@ -40,6 +40,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.query_client import METHODS, QueryClient
 from runtime.logs import get_logger
 from runtime.settings import GatewaySettings
+from runtime.tls import ServerCertificates
 
 DOOR = "grpc"
 SERVER_SERVICE = "chaukas.spec.server.v1.ChaukasServerService"
@@ -102,11 +103,14 @@ class GrpcDoor:
         self._server: Any = grpc.aio.server(options=server_options(settings))
         self._add_services()
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, certificates: ServerCertificates | None = None) -> int:
         """Listen; the bound port. Raises OSError when the address is taken."""
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            bound = int(self._server.add_insecure_port(address))
+            if certificates is None:
+                bound = int(self._server.add_insecure_port(address))
+            else:
+                bound = int(self._server.add_secure_port(address, certificates.grpc_credentials()))
         except RuntimeError:
             bound = 0
         if not bound:

@@ -7,8 +7,9 @@ the sink limits every answer to it. Answers pass through as the bytes they are. 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -26,6 +27,7 @@ from contracts.v1.insights_pb2 import (
 )
 from gateway.draining import RETRY_SECONDS, Draining
 from runtime.logs import get_logger
+from runtime.tls import ClientCertificates
 
 log = get_logger(__name__)
 
@@ -51,6 +53,8 @@ METHODS: dict[str, tuple[type[Message], Scoped]] = {
     f"{_INSIGHTS}/GetMcpStats": (GetMcpStatsRequest, lambda request: request),
 }
 QUERY_EVENTS = f"{_SERVER}/QueryEvents"
+#: Calls of a channel whose certificates were replaced have left, seconds.
+_OLD_CHANNEL_SECONDS = 60.0
 GET_EVENT_STATS = f"{_SERVER}/GetEventStats"
 
 #: The sink's own trouble, or its quarrel with this gateway: not the caller's fault, and worth a retry.
@@ -68,14 +72,34 @@ class SinkRefused(GatewayError):
 
 
 class QueryClient:
-    """One channel to the sink; connects when first used, reconnects by itself."""
+    """One channel to the sink; connects when first used, reconnects by itself. Plaintext without `certificates`."""
 
-    def __init__(self, target: str, token: str, draining: Draining) -> None:
+    def __init__(
+        self, target: str, token: str, draining: Draining, certificates: ClientCertificates | None = None
+    ) -> None:
         self._target = target
         self._draining = draining
         self._token = token
-        self._channel = cast(Any, grpc.aio.insecure_channel(target, options=_OPTIONS))
-        self._calls = {method: self._channel.unary_unary(method) for method in METHODS}
+        self._certificates = certificates
+        self._retired: set[asyncio.Task[None]] = set()
+        self._connect()
+
+    def _connect(self) -> None:
+        channel: Any = (
+            grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+            if self._certificates is None
+            else grpc.aio.secure_channel(self._target, self._certificates.credentials, options=_OPTIONS)
+        )
+        self._channel = channel
+        self._calls = {method: channel.unary_unary(method) for method in METHODS}
+
+    def _renew(self) -> None:
+        """A channel keeps the certificates it was made with: another one, and the old one ends with its calls."""
+        old = self._channel
+        self._connect()
+        closing = asyncio.ensure_future(old.close(_OLD_CHANNEL_SECONDS))
+        self._retired.add(closing)
+        closing.add_done_callback(self._retired.discard)
 
     async def forward(self, method: str, request: Any, identity: Identity, seconds: float) -> bytes:
         """Ask the sink within `seconds`; the answer's bytes. `request` is changed: an empty tenant becomes the caller's.
@@ -89,6 +113,8 @@ class QueryClient:
             raise PermissionDenied("tenant_id is not the API key's tenant")
         if scoped.project_id and not identity.allows_project(scoped.project_id):
             raise PermissionDenied("project_id is not one of the API key's projects")
+        if self._certificates is not None and self._certificates.changed():
+            self._renew()
         metadata: list[tuple[str, str | bytes]] = [(IDENTITY_METADATA, identity.to_metadata())]
         if self._token:
             metadata.append((INTERNAL_TOKEN_METADATA, self._token))
@@ -104,6 +130,8 @@ class QueryClient:
         return answer
 
     async def close(self) -> None:
+        for closing in self._retired:
+            closing.cancel()
         await self._channel.close()
 
     def _translate(self, error: grpc.aio.AioRpcError, method: str) -> GatewayError:

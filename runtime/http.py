@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -15,6 +15,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from runtime.health import Readiness
 from runtime.http_protocol import CROWDED, BoundedHttpProtocol, Bounds
+
+if TYPE_CHECKING:  # it brings gRPC, which not every process with a status page needs
+    from runtime.tls import ServerCertificates
 
 __all__ = [
     "CROWDED",
@@ -69,8 +72,12 @@ def listen(host: str, port: int, *, share: bool = False) -> socket.socket:
     return sock
 
 
-def embedded(app: AsgiApp, bounds: Bounds | None = None, **options: Any) -> EmbeddedServer:
-    """uvicorn with httptools and `bounds`, without access log, server header and lifespan."""
+def embedded(
+    app: AsgiApp, bounds: Bounds | None = None, certificates: ServerCertificates | None = None, **options: Any
+) -> EmbeddedServer:
+    """uvicorn with httptools and `bounds`, without access log, server header and lifespan; TLS with `certificates`."""
+    if certificates is not None:
+        options["ssl_context_factory"] = lambda config, default: certificates.ssl_context()
     # Longer than clients keep an idle connection (httpx: 5 s), so that it is they who close it, never we under a request.
     options.setdefault("timeout_keep_alive", 75)
     config = uvicorn.Config(

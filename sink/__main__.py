@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(SinkSettings, **({"role": options.role} if options.role else {}))
         kafka = load(KafkaSettings)
         parse_dsn(settings.clickhouse_dsn.get_secret_value())
+        if settings.role is not SinkRole.WRITER and not options.migrate_only:
+            settings.open_to_others(grpc_host=settings.grpc_host)  # before a store is opened
     except (InvalidSettings, InvalidDsn) as error:
         print(error, file=sys.stderr)
         return 2

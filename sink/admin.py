@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     try:
         settings = load(SinkSettings)
-        store = Store.open(settings.clickhouse_dsn.get_secret_value(), readers=1)
+        store = Store.open(settings.clickhouse_dsn.get_secret_value(), readers=1, ca_file=settings.clickhouse_ca_file)
     except (InvalidSettings, InvalidDsn) as error:
         print(error, file=sys.stderr)
         return 2

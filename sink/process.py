@@ -116,6 +116,7 @@ class SinkProcess:
             request_seconds=max(settings.insert_timeout_seconds, settings.query_timeout_seconds)
             + _REQUEST_MARGIN_SECONDS,
             memory_bytes=settings.memory_max_bytes,
+            ca_file=settings.clickhouse_ca_file,
         )
         try:
             migrate(store.settler, cluster=store.cluster)

@@ -67,16 +67,25 @@ class Store:
             raise
 
     @classmethod
-    def open(cls, dsn: str, *, readers: int = 4, request_seconds: float = 65.0, memory_bytes: int = 1 << 31) -> Store:
+    def open(
+        cls,
+        dsn: str,
+        *,
+        readers: int = 4,
+        request_seconds: float = 65.0,
+        memory_bytes: int = 1 << 31,
+        ca_file: Path | None = None,
+    ) -> Store:
         """Connect; creates the data directory or database. Blocks up to :data:`CONNECT_SECONDS` per client of a server.
 
         `request_seconds` bounds a request to a server; `memory_bytes` caps the embedded engine (a server has its own
-        limits). Raises InvalidDsn, DirectoryInUse or the driver's errors (see :mod:`sink.store_errors`).
+        limits); `ca_file` is the CA (PEM) of a server's certificate, None: the usual ones. Raises InvalidDsn, DirectoryInUse
+        or the driver's errors (see :mod:`sink.store_errors`).
         """
         target = parse_dsn(dsn)
         if isinstance(target, EmbeddedDsn):
             return _open_embedded(target, readers, memory_bytes)
-        return _open_server(target, readers, request_seconds)
+        return _open_server(target, readers, request_seconds, ca_file)
 
     def _client(self) -> Client:
         client = self._connect()
@@ -150,7 +159,7 @@ def _open_embedded(target: EmbeddedDsn, readers: int, memory_bytes: int) -> Stor
         raise
 
 
-def _open_server(target: ServerDsn, readers: int, request_seconds: float) -> Store:
+def _open_server(target: ServerDsn, readers: int, request_seconds: float, ca_file: Path | None) -> Store:
     def connect(database: str = target.database) -> Client:
         return clickhouse_connect.get_client(
             host=target.host,
@@ -159,6 +168,7 @@ def _open_server(target: ServerDsn, readers: int, request_seconds: float) -> Sto
             password=target.password,
             database=database,
             secure=target.secure,
+            ca_cert=str(ca_file) if target.secure and ca_file is not None else None,
             connect_timeout=CONNECT_SECONDS,
             send_receive_timeout=int(request_seconds),
             # Threads may share a connection pool only without server sessions.

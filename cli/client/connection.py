@@ -5,10 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self
 
-import grpc
 from chaukas.spec.server.v1 import server_pb2_grpc
 
-from cli.client.target import Target
+from cli.client.target import Target, channel
 from contracts.topics import MIB
 from contracts.v1 import insights_pb2_grpc
 
@@ -20,15 +19,10 @@ class Connection:
     """The gateway's services with the caller's key on every call. Close it, or use it as a context manager."""
 
     def __init__(self, target: Target) -> None:
+        """Raises :class:`cli.client.usage.WrongUsage` for certificates that cannot be used."""
         self.target = target
         options = [("grpc.max_receive_message_length", 16 * MIB), ("grpc.max_send_message_length", 16 * MIB)]
-        if target.is_local:
-            options.append(("grpc.enable_http_proxy", 0))
-        self._channel = (
-            grpc.secure_channel(target.endpoint, grpc.ssl_channel_credentials(), options)
-            if target.tls
-            else grpc.insecure_channel(target.endpoint, options)
-        )
+        self._channel = channel(target, options)
         self.server: Any = server_pb2_grpc.ChaukasServerServiceStub(self._channel)
         self.insights: Any = insights_pb2_grpc.InsightsServiceStub(self._channel)  # type: ignore[no-untyped-call]
 

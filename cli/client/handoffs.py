@@ -35,6 +35,7 @@ def handoffs(
     endpoint: options.Endpoint = None,
     api_key: options.ApiKey = None,
     tls: options.Tls = False,
+    ca_file: options.CaFile = None,
 ) -> None:
     """List the hand-offs between agents, or their statistics."""
     if as_stats:
@@ -50,7 +51,7 @@ def handoffs(
         since=since,
         until=until,
     )
-    target = options.target(endpoint, api_key, tls)
+    target = options.target(endpoint, api_key, tls, ca_file)
     with clear_errors(target), Connection(target) as connection:
         if as_stats:
             request = insights_pb2.GetHandoffStatsRequest(**insights.scope(chosen))

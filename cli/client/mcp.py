@@ -48,6 +48,7 @@ def mcp(
     endpoint: options.Endpoint = None,
     api_key: options.ApiKey = None,
     tls: options.Tls = False,
+    ca_file: options.CaFile = None,
 ) -> None:
     """List the MCP calls of agents, or their statistics."""
     if as_stats:
@@ -64,7 +65,7 @@ def mcp(
         until=until,
     )
     chosen.statuses.extend(_status(text) for text in status or ())
-    target = options.target(endpoint, api_key, tls)
+    target = options.target(endpoint, api_key, tls, ca_file)
     with clear_errors(target), Connection(target) as connection:
         if as_stats:
             request = insights_pb2.GetMcpStatsRequest(**insights.scope(chosen))

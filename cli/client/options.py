@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,7 +31,23 @@ ApiKey = Annotated[
         rich_help_panel="Connection",
     ),
 ]
-Tls = Annotated[bool, typer.Option("--tls", help="Encrypt, and check the certificate.", rich_help_panel="Connection")]
+Tls = Annotated[
+    bool,
+    typer.Option(
+        "--tls",
+        help="Encrypt, and check the certificate; so do https://HOST:PORT and --ca-file.",
+        rich_help_panel="Connection",
+    ),
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="CA (PEM) of the gateway's certificate. Default: GATEWAY_ENDPOINT_CA_FILE, else the usual ones. A client's own "
+        "certificate: GATEWAY_ENDPOINT_CERT_FILE and GATEWAY_ENDPOINT_KEY_FILE.",
+        rich_help_panel="Connection",
+    ),
+]
 
 Tenant = Annotated[str | None, typer.Option(metavar="ID", help="Default: the key's tenant.")]
 Project = Annotated[str | None, typer.Option(metavar="ID", help="Default: all projects of the key.")]
@@ -46,9 +63,9 @@ Span = Annotated[str | None, typer.Option(metavar="ID", help="Of this span; STAR
 Text = Annotated[str | None, typer.Option(metavar="WORDS", help="All of these words, in any case.")]
 
 
-def target(endpoint: str | None, api_key: str | None, tls: bool) -> Target:
+def target(endpoint: str | None, api_key: str | None, tls: bool, ca_file: Path | None = None) -> Target:
     """The gateway to talk to. Raises :class:`WrongUsage`."""
-    return resolve(endpoint, api_key, tls=tls, environment=os.environ)
+    return resolve(endpoint, api_key, tls=tls, ca_file=ca_file, environment=os.environ)
 
 
 def time_range(since: str | None, until: str | None, now_ns: int | None = None) -> query_pb2.TimeRange | None:

@@ -57,6 +57,7 @@ def query(
     endpoint: options.Endpoint = None,
     api_key: options.ApiKey = None,
     tls: options.Tls = False,
+    ca_file: options.CaFile = None,
 ) -> None:
     """Find stored events: newest first, as a table, a session tree, or JSON lines."""
     if tree and not session:
@@ -78,7 +79,7 @@ def query(
     chosen.statuses.extend(_numbers("--status", names.EventStatus, status))
     chosen.severities.extend(_numbers("--severity", names.Severity, severity))
     chosen.tags.extend(tag or ())
-    target = options.target(endpoint, api_key, tls)
+    target = options.target(endpoint, api_key, tls, ca_file)
     with clear_errors(target), Connection(target) as connection:
         if tree:
             _show_tree(connection, chosen)

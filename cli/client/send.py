@@ -39,12 +39,13 @@ def send(
     endpoint: options.Endpoint = None,
     api_key: options.ApiKey = None,
     tls: options.Tls = False,
+    ca_file: options.CaFile = None,
 ) -> None:
     """Send the events of a JSONL file. Sending a file again is safe: every event is stored once.
 
     Exit code 0: all accepted; 1: some rejected; 3: the gateway refused or could not be reached.
     """
-    target = options.target(endpoint, api_key, tls)
+    target = options.target(endpoint, api_key, tls, ca_file)
     began = time.monotonic()
     with _source(file) as (source, size), Connection(target) as connection, _bar(file, size) as bar:
         task = bar.add_task("sending", total=size)

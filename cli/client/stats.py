@@ -22,12 +22,13 @@ def stats(
     endpoint: options.Endpoint = None,
     api_key: options.ApiKey = None,
     tls: options.Tls = False,
+    ca_file: options.CaFile = None,
 ) -> None:
     """Count events and sessions."""
     request = server_pb2.GetEventStatsRequest(
         tenant_id=tenant or "", project_id=project or "", time_range=options.time_range(since, until)
     )
-    target = options.target(endpoint, api_key, tls)
+    target = options.target(endpoint, api_key, tls, ca_file)
     with clear_errors(target), Connection(target) as connection:
         answer = connection.call(connection.server.GetEventStats, request)
     if as_json:

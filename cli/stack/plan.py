@@ -13,7 +13,7 @@ from cli.stack import kafka
 from cli.stack.endpoints import Endpoints
 from cli.stack.ports import PortRequest, reachable
 from cli.stack.processes import MARKER, marker_value
-from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
+from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
 from runtime.settings.stack import PortChoice, StackSettings
 
 #: How much longer than its own graceful stop a process gets before it is killed, seconds.
@@ -33,14 +33,17 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Raises InvalidSettings."""
-        return cls(
-            load(StackSettings),
-            load(GatewaySettings),
-            load(ProcessorsSettings),
-            load(SinkSettings),
-            load(kafka.LocalKafkaSettings),
-        )
+        """Raises InvalidSettings, for doors that others could listen at too: before anything is started."""
+        gateway, sink = load(GatewaySettings), load(SinkSettings)
+        for name, process in (("GATEWAY", gateway), ("SINK", sink)):
+            if process.tls_cert_file is not None:
+                raise InvalidSettings(
+                    f"{name}_TLS_CERT_FILE is set, and a local stack speaks no TLS: it is for this machine "
+                    "(docs/security.md has what a deployment needs)"
+                )
+        gateway.open_to_others(grpc_host=gateway.grpc_host, http_host=gateway.http_host)
+        sink.open_to_others(grpc_host=sink.grpc_host)
+        return cls(load(StackSettings), gateway, load(ProcessorsSettings), sink, load(kafka.LocalKafkaSettings))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import grpc
 import typer
 
 from cli.client.errors import EXIT_FAILED, parse
-from cli.client.target import Target
+from cli.client.target import Target, channel
 from cli.render.text import clean
 from cli.store.target import resolve
 from contracts.identity import ADMIN_TOKEN_METADATA
@@ -25,9 +25,9 @@ CALL_SECONDS, RUN_SECONDS = 30.0, 3_600.0
 class Admin:
     """Calls with the operator's token."""
 
-    def __init__(self, target: Target, channel: Any) -> None:
+    def __init__(self, target: Target, opened: Any) -> None:
         self._metadata = ((ADMIN_TOKEN_METADATA, target.api_key),)
-        self._stub: Any = store_admin_pb2_grpc.StoreAdminServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._stub: Any = store_admin_pb2_grpc.StoreAdminServiceStub(opened)  # type: ignore[no-untyped-call]
 
     def call(self, method: str, request: Any, timeout_seconds: float = CALL_SECONDS) -> Any:
         """One unary call. Raises ``grpc.RpcError``."""
@@ -38,12 +38,9 @@ class Admin:
 def administration(sink: str | None) -> Iterator[Admin]:
     """A connection for one command; a failed call becomes one line on stderr and exit code 3. Raises WrongUsage."""
     target = resolve(sink, os.environ)
-    options: list[tuple[str, Any]] = [("grpc.max_receive_message_length", 16 * MIB)]
-    if target.is_local:
-        options.append(("grpc.enable_http_proxy", 0))
-    with grpc.insecure_channel(target.endpoint, options) as channel:
+    with channel(target, [("grpc.max_receive_message_length", 16 * MIB)]) as opened:
         try:
-            yield Admin(target, channel)
+            yield Admin(target, opened)
         except grpc.RpcError as error:
             typer.echo(f"error: {_explain(error, target)}", err=True)
             raise typer.Exit(EXIT_FAILED) from None

@@ -2,7 +2,7 @@
 
 First match wins. Address: ``--sink``, ``GATEWAY_SINK_TARGET``, the sink's own ``SINK_GRPC_HOST`` and ``SINK_GRPC_PORT``, the
 local stack, 127.0.0.1:50052. Token: ``SINK_ADMIN_TOKEN``, the local stack's; the last one only for an address on this machine,
-so that it never travels. There is no option for the token: options are visible to other users of the machine.
+so that it never travels. TLS as the gateway: ``GATEWAY_SINK_TLS``, ``…_CA_FILE``, ``…_CERT_FILE``, ``…_KEY_FILE``. There is no option for the token: options are visible to other users of the machine.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cli.client.target import Target, is_loopback
+from cli.client.target import Target, files_of, is_loopback
 from cli.client.usage import WrongUsage
 from cli.stack.credentials import ADMIN_TOKEN_FILE
 from cli.stack.ports import reachable
@@ -37,7 +37,9 @@ def resolve(sink: str | None, environment: Mapping[str, str]) -> Target:
         )
     if not (token.isascii() and token.isprintable()):
         raise WrongUsage("SINK_ADMIN_TOKEN holds characters no token has (control or non-ASCII characters)")
-    return Target(chosen, token)
+    files = files_of(environment, "GATEWAY_SINK")
+    tls = environment.get("GATEWAY_SINK_TLS", "").lower() in ("1", "true", "yes", "on")
+    return Target(chosen, token, tls or bool(files.present()), files)
 
 
 def _from_sink_settings(environment: Mapping[str, str]) -> str | None:

@@ -10,7 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from contracts.topics import MAX_EVENT_BYTES, MIB
 from runtime.pepper import MIN_CHARS
-from runtime.settings.base import ProcessSettings
+from runtime.settings.tls import ListeningSettings
 
 #: Signatures with a key pair; a shared secret (HS…) would be one that every reader of the public keys has, too.
 TOKEN_ALGORITHMS = frozenset(
@@ -18,7 +18,7 @@ TOKEN_ALGORITHMS = frozenset(
 )
 
 
-class GatewaySettings(ProcessSettings):
+class GatewaySettings(ListeningSettings):
     model_config = SettingsConfigDict(env_prefix="GATEWAY_")
 
     grpc_host: str = Field("127.0.0.1", description="Address the gRPC door listens on.")
@@ -71,6 +71,17 @@ class GatewaySettings(ProcessSettings):
     sink_token: SecretStr = Field(
         SecretStr(""), description="Proves to the sink that it is the gateway; equal to SINK_TOKEN."
     )
+    sink_tls: bool = Field(
+        False, description="Speak TLS with the sink, and check its certificate; implied by the three files below."
+    )
+    sink_ca_file: Path | None = Field(
+        None,
+        description="CA (PEM) of the sink's certificate; empty: those that gRPC knows. Read again when it changes.",
+    )
+    sink_cert_file: Path | None = Field(
+        None, description="Certificate (PEM) to show to the sink (mTLS). Read again when it changes."
+    )
+    sink_key_file: Path | None = Field(None, description="Its private key (PEM).")
     event_max_bytes: int = Field(
         MAX_EVENT_BYTES, ge=1024, le=MAX_EVENT_BYTES, description="Largest accepted event, bytes."
     )
@@ -181,6 +192,12 @@ class GatewaySettings(ProcessSettings):
         if not names or not TOKEN_ALGORITHMS.issuperset(names):
             raise ValueError("names none, or one that is not of the list")
         return ",".join(names)
+
+    @model_validator(mode="after")
+    def _sinks_files_are_whole(self) -> Self:
+        if (self.sink_cert_file is None) != (self.sink_key_file is None):
+            raise ValueError("GATEWAY_SINK_CERT_FILE and GATEWAY_SINK_KEY_FILE go together")
+        return self
 
     @model_validator(mode="after")
     def _oidc_is_whole(self) -> Self:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from pathlib import Path
 
 from pydantic import AwareDatetime, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from runtime.settings.base import ProcessSettings
+from runtime.settings.tls import ListeningSettings
 
 
 class SinkRole(enum.StrEnum):
@@ -17,13 +18,18 @@ class SinkRole(enum.StrEnum):
     QUERY = "query"
 
 
-class SinkSettings(ProcessSettings):
+class SinkSettings(ListeningSettings):
     model_config = SettingsConfigDict(env_prefix="SINK_", populate_by_name=True)
 
     clickhouse_dsn: SecretStr = Field(
         SecretStr("chdb:///.chaukas/clickhouse"),
         validation_alias="CLICKHOUSE_DSN",
         description="`chdb:///directory` (embedded engine; `chdb:////abs/dir` for an absolute path) or `clickhouse[s]://user:password@host:port/database`, with `?cluster=name` for a cluster.",
+    )
+    clickhouse_ca_file: Path | None = Field(
+        None,
+        validation_alias="CLICKHOUSE_CA_FILE",
+        description="CA (PEM) of the server's certificate, for `clickhouses://`; empty: the usual ones.",
     )
     role: SinkRole = Field(SinkRole.ALL, description="`all`, `writer` or `query`; the embedded engine needs `all`.")
     group: str = Field(
@@ -35,7 +41,12 @@ class SinkSettings(ProcessSettings):
     http_host: str = Field("127.0.0.1", description="Address of the status page.")
     http_port: int = Field(9101, ge=0, le=65535, description="Port of the status page.")
     token: SecretStr = Field(
-        SecretStr(""), description="What the gateway must show; empty: only on a loopback address."
+        SecretStr(""),
+        description="What the gateway must show; empty: only on a loopback address, or with SINK_TLS_CLIENT_CA_FILE.",
+    )
+    tls_client_names: str = Field(
+        "",
+        description="Whose certificates may ask queries: names (common name, DNS name or URI), comma-separated. Empty: every one of SINK_TLS_CLIENT_CA_FILE.",
     )
     admin_token: SecretStr = Field(
         SecretStr(""),

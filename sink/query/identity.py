@@ -1,13 +1,13 @@
 """Who is asking, and which rows that is allowed to be about. Pure.
 
-Only the gateway is a client. It proves itself with the shared token and names the caller it authenticated; the request's own
-tenant and project can narrow what that caller sees, never widen it.
+Only the gateway is a client. It proves itself with the shared token, a certificate or both, and names the caller it
+authenticated; the request's own tenant and project can narrow what that caller sees, never widen it.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -20,6 +20,9 @@ from contracts.identity import (
     Identity,
     identity_from_metadata,
 )
+
+#: What gRPC calls the names of a certificate.
+_NAMES = ("x509_common_name", "x509_subject_alternative_name")
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -48,6 +51,18 @@ def authenticate(metadata: Metadata, token: str) -> Identity:
     if not identity.tenant_id:
         raise Unauthenticated(f"metadata {IDENTITY_METADATA}: names no tenant")
     return identity
+
+
+def peer_names(setting: str) -> frozenset[bytes]:
+    """``SINK_TLS_CLIENT_NAMES``, as gRPC tells names of certificates."""
+    return frozenset(name.strip().encode() for name in setting.split(",") if name.strip())
+
+
+def authenticate_peer(auth_context: Mapping[str, Iterable[bytes]], names: frozenset[bytes]) -> None:
+    """The certificate of the connection's client must have one of `names`. Raises Unauthenticated."""
+    shown = {name for key in _NAMES for name in auth_context.get(key, ())}
+    if not shown & names:
+        raise Unauthenticated("the client's certificate has none of the names that may ask here")
 
 
 def authenticate_operator(metadata: Metadata, token: str) -> None:

@@ -7,7 +7,6 @@ no token.
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
@@ -26,11 +25,13 @@ from contracts.v1 import insights_pb2
 from runtime.health import Readiness
 from runtime.logs import get_logger
 from runtime.settings import InvalidSettings, SinkSettings
+from runtime.settings.tls import is_loopback
+from runtime.tls import ServerCertificates
 from sink.query.engine import Deadline, Engine, Reads
 from sink.query.errors import refusal_of
 from sink.query.events import EventQueries
 from sink.query.handoffs import HandoffQueries
-from sink.query.identity import Metadata, authenticate, authenticate_operator
+from sink.query.identity import authenticate, authenticate_operator, authenticate_peer, peer_names
 from sink.query.mcp_calls import McpQueries
 from sink.query.metrics import QueryMetrics
 from sink.query.pages import TokenCodec, signing_key
@@ -86,19 +87,20 @@ async def serve(
 ) -> QueryServer:
     """Start to answer on ``SINK_GRPC_HOST:SINK_GRPC_PORT`` (port 0: a free one), on the running loop.
 
-    Raises InvalidSettings (no token on an address others can reach) or OSError (the port is taken).
+    Raises InvalidSettings (strangers could ask or read along, a certificate cannot be used) or OSError (the port is taken).
     """
-    token = settings.token.get_secret_value()
-    if not token and not _is_loopback(settings.grpc_host):
-        raise InvalidSettings(
-            f"SINK_TOKEN is not set, and SINK_GRPC_HOST={settings.grpc_host!r} is not a loopback address: anyone who "
-            "reaches it could read every tenant. Set SINK_TOKEN (and GATEWAY_SINK_TOKEN to the same value)."
-        )
-    admin_token = settings.admin_token.get_secret_value()
-    if admin_token and admin_token == token:
-        raise InvalidSettings("SINK_ADMIN_TOKEN must not be SINK_TOKEN: every gateway has that one.")
+    check_exposure(settings)
+    certificates = ServerCertificates.of(settings)
+    token, admin_token = settings.token.get_secret_value(), settings.admin_token.get_secret_value()
+    names = peer_names(settings.tls_client_names)
     metrics = QueryMetrics(registry)
-    calls = _Calls(lambda metadata: authenticate(metadata, token), settings.query_timeout_seconds, metrics)
+
+    def gateways_caller(context: Any) -> Identity:
+        if names:
+            authenticate_peer(context.auth_context(), names)
+        return authenticate(context.invocation_metadata() or (), token)
+
+    calls = _Calls(gateways_caller, settings.query_timeout_seconds, metrics)
     engine = Engine(store, settings)
     codec = TokenCodec(signing_key(settings.page_token_key.get_secret_value(), token))
     handoffs, mcp = HandoffQueries(engine, codec), McpQueries(engine, codec)
@@ -133,14 +135,21 @@ async def serve(
         )
     )
     if admin is not None:
-        operators = _Calls(lambda metadata: authenticate_operator(metadata, admin_token), _ADMIN_SECONDS, metrics)
+        operators = _Calls(
+            lambda context: authenticate_operator(context.invocation_metadata() or (), admin_token),
+            _ADMIN_SECONDS,
+            metrics,
+        )
         methods = {name: operators.handler(name, *how) for name, how in admin.methods().items()}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(ADMIN_SERVICE, methods),))
     probe = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
     health_pb2_grpc.add_HealthServicer_to_server(probe, server)
     address = f"{f'[{settings.grpc_host}]' if ':' in settings.grpc_host else settings.grpc_host}:{settings.grpc_port}"
     try:
-        port = server.add_insecure_port(address)
+        if certificates is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, certificates.grpc_credentials())
     except RuntimeError:
         port = 0
     if not port:
@@ -156,10 +165,9 @@ async def serve(
 class _Calls(Generic[Caller]):
     """What every method has in common: credentials, deadline, errors, metrics."""
 
-    def __init__(
-        self, authenticate: Callable[[Metadata], Caller], timeout_seconds: float, metrics: QueryMetrics
-    ) -> None:
-        self._authenticate: Callable[[Metadata], Caller] = authenticate
+    def __init__(self, authenticate: Callable[[Any], Caller], timeout_seconds: float, metrics: QueryMetrics) -> None:
+        #: From the call's context.
+        self._authenticate: Callable[[Any], Caller] = authenticate
         self._timeout_seconds = timeout_seconds
         self._metrics = metrics
 
@@ -191,7 +199,7 @@ class _Calls(Generic[Caller]):
         return grpc.unary_unary_rpc_method_handler(call)
 
     async def _answer(self, data: bytes, context: Any, request_class: Any, answer: Answer[Caller]) -> bytes:
-        caller = self._authenticate(context.invocation_metadata() or ())
+        caller = self._authenticate(context)
         try:
             request = request_class.FromString(data)
         except DecodeError:
@@ -201,8 +209,18 @@ class _Calls(Generic[Caller]):
         return await answer(caller, request, deadline)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def check_exposure(settings: SinkSettings) -> None:
+    """Raises InvalidSettings when strangers could ask, or read along; what was allowed all the same is logged."""
+    token = settings.token.get_secret_value()
+    if not token and settings.tls_client_ca_file is None and not is_loopback(settings.grpc_host):
+        raise InvalidSettings(
+            f"SINK_TOKEN is not set, and SINK_GRPC_HOST={settings.grpc_host!r} is not a loopback address: anyone who "
+            "reaches it could read every tenant. Set SINK_TOKEN (and GATEWAY_SINK_TOKEN to the same value), or "
+            "SINK_TLS_CLIENT_CA_FILE."
+        )
+    if token and settings.admin_token.get_secret_value() == token:
+        raise InvalidSettings("SINK_ADMIN_TOKEN must not be SINK_TOKEN: every gateway has that one.")
+    if settings.tls_client_names and settings.tls_client_ca_file is None:
+        raise InvalidSettings("SINK_TLS_CLIENT_NAMES needs SINK_TLS_CLIENT_CA_FILE: without it no client shows a name.")
+    if exposed := settings.open_to_others(grpc_host=settings.grpc_host):
+        log.warning("listens without TLS", settings=exposed, risk="tokens and answers can be read on the way")

@@ -68,10 +68,12 @@ class RunningSink:
             ids: dict[str, Any] = {"tenant_id": tenant, "project_id": project, "session_id": mark}
             made = event(kind, tenant=tenant, project=project, session=mark, agent_name=mark, at_ns=START_NS + number)
             insert_copies(store, [Copy(made, 0, number)])
-            handoff = HandoffFact(handoff_id=mark, from_agent_id=mark, to_agent_id="b", **ids)
+            handoff = HandoffFact(handoff_id=mark, from_agent_id=mark, to_agent_id="b", revision=1, **ids)
             handoff.handed_off_at.FromNanoseconds(START_NS)
-            call = McpCallFact(call_id=mark, server_name=mark, operation="o", **ids)
+            handoff.source.topic = "raw"
+            call = McpCallFact(call_id=mark, server_name=mark, operation="o", revision=1, **ids)
             call.started_at.FromNanoseconds(START_NS)
+            call.start_source.topic = "raw"
             insert_handoffs(store, [handoff])
             insert_mcp_calls(store, [call])
         self._thread = LoopThread()

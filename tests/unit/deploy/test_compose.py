@@ -99,6 +99,20 @@ def test_published_ports_are_the_gateways_and_local() -> None:
     assert OURS["gateway"]["ports"] == wanted
 
 
+def test_the_doors_start_as_they_are_set() -> None:
+    """A process that listens for others without TLS starts only when it is allowed to."""
+    for name, cls, hosts in (
+        ("gateway", GatewaySettings, ("grpc_host", "http_host")),
+        ("sink", SinkSettings, ("grpc_host",)),
+    ):
+        given = {key: value for key, value in OURS[name]["environment"].items() if key.startswith(name.upper())}
+        loaded = load(cls, **{key.removeprefix(f"{name.upper()}_").lower(): value for key, value in given.items()})
+        exposed = loaded.open_to_others(**{host: getattr(loaded, host) for host in hosts})
+        assert [setting.partition("=")[0] for setting in exposed] == [
+            f"{name.upper()}_{host.upper()}" for host in hosts
+        ]
+
+
 def test_gateway_and_sink_share_address_and_token() -> None:
     gateway, sink = OURS["gateway"]["environment"], OURS["sink"]["environment"]
     assert gateway["GATEWAY_SINK_TOKEN"] == sink["SINK_TOKEN"]
