@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from contracts.api_keys import StoredKey, generate
-from contracts.identity import Scope
+from contracts.identity import RateLimits, Scope
 from contracts.validation import id_problem
 from runtime.keyfile import InvalidKeyFile, changing, read_keys, write_keys
 from runtime.pepper import make_pepper
@@ -47,6 +47,12 @@ def create(
     ] = None,
     label: Annotated[str, typer.Option(help="For whom it is.")] = "",
     days: Days = None,
+    events_per_second: Annotated[
+        float | None, typer.Option(min=0.0, metavar="N", help="A quota of its own; default: the gateway's for keys.")
+    ] = None,
+    bytes_per_second: Annotated[
+        float | None, typer.Option(min=0.0, metavar="N", help="A quota of its own; default: the gateway's for keys.")
+    ] = None,
     if_empty: Annotated[bool, typer.Option("--if-empty", help="Do nothing when the file already has a key.")] = False,
     file: KeyFile = None,
 ) -> None:
@@ -58,21 +64,29 @@ def create(
         if if_empty and stored:
             typer.echo(f"{len(stored)} key(s) there already; none created", err=True)
             return
-        text, entry = generate(tenant, project or None, scope or _SCOPES, label=label, expires_at=_expiry(days))
+        limits = RateLimits(events_per_second or None, bytes_per_second or None)
+        expires = _expiry(days)
+        text, entry = generate(
+            tenant, project or None, scope or _SCOPES, label=label, expires_at=expires, limits=limits
+        )
         stored[entry.key_id] = entry
     typer.echo(text)
 
 
 @keys.command("list")
 def list_keys(file: KeyFile = None) -> None:
-    """Show the keys of the file: id, tenant, projects, scopes, expiry, label."""
+    """Show the keys of the file: id, tenant, projects, scopes, quotas, expiry, label."""
     now = time.time()
     for key in _read(_settings(file).keys_file).values():
         identity = key.identity
         projects = "all projects" if identity.projects is None else ",".join(sorted(identity.projects))
         scopes = ",".join(sorted(identity.scopes))
+        limits = " ".join(
+            f"{rate:g} {kind}/s" for kind in ("events", "bytes") if (rate := identity.limits.rate(kind)) is not None
+        )
         expires = _until(key.expires_at, now)
-        typer.echo("  ".join(filter(None, (key.key_id, identity.tenant_id, projects, scopes, expires, key.label))))
+        shown = (key.key_id, identity.tenant_id, projects, scopes, limits, expires, key.label)
+        typer.echo("  ".join(filter(None, shown)))
 
 
 @keys.command()
@@ -91,7 +105,12 @@ def rotate(
             _fail(f"there is no key {key_id}")
         identity = old.identity
         text, entry = generate(
-            identity.tenant_id, identity.projects, identity.scopes, label=old.label, expires_at=_expiry(days)
+            identity.tenant_id,
+            identity.projects,
+            identity.scopes,
+            label=old.label,
+            expires_at=_expiry(days),
+            limits=identity.limits,
         )
         ends = time.time() + grace
         if grace and (old.expires_at is None or old.expires_at > ends):

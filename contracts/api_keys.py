@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from contracts.errors import Unauthenticated
-from contracts.identity import Identity, Scope
+from contracts.identity import NO_LIMITS, Identity, RateLimits, Scope
 
 PREFIX = "ck_"
 _SECRET_CHARS = 32
+_RATES = ("events_per_second", "bytes_per_second")
 _SEALED = "v2:"
 _HASH = re.compile(r"(v2:)?[0-9a-f]{64}")
 _CHECKSUM_CHARS = 7
@@ -61,6 +62,7 @@ class StoredKey:
             "label": self.label,
             "expires_at": self.expires_at,
             **({"rotated": True} if self.rotated else {}),
+            **{name: rate for name in _RATES if (rate := getattr(self.identity.limits, name)) is not None},
         }
 
     @classmethod
@@ -77,6 +79,7 @@ class StoredKey:
             projects=None if projects is None else frozenset(projects),
             scopes=frozenset(Scope(scope) for scope in entry["scopes"]),
             key_id=str(entry["key_id"]),
+            limits=RateLimits(**{name: _rate(entry.get(name)) for name in _RATES}),
         )
         return cls(
             key_id=str(entry["key_id"]),
@@ -88,6 +91,14 @@ class StoredKey:
         )
 
 
+def _rate(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ValueError("a rate must be a number above 0")
+    return float(value)
+
+
 def generate(
     tenant_id: str,
     projects: Iterable[str] | None,
@@ -95,11 +106,12 @@ def generate(
     *,
     label: str = "",
     expires_at: float | None = None,
+    limits: RateLimits = NO_LIMITS,
 ) -> tuple[str, StoredKey]:
     """A new key: the text to show once, and what to store once it is :meth:`StoredKey.sealed`."""
     key_id = secrets.token_hex(6)
     secret = base64.b32encode(secrets.token_bytes(20)).decode().lower()[:_SECRET_CHARS]
-    identity = Identity(tenant_id, None if projects is None else frozenset(projects), frozenset(scopes), key_id)
+    identity = Identity(tenant_id, None if projects is None else frozenset(projects), frozenset(scopes), key_id, limits)
     body = f"{PREFIX}{key_id}_{secret}"
     return body + _checksum(body), StoredKey(key_id, hash_secret(secret), identity, label, expires_at)
 

@@ -22,6 +22,21 @@ class Scope(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimits:
+    """How much may be sent, a second, over all gateways; None: nothing is said about it."""
+
+    events_per_second: float | None = None
+    bytes_per_second: float | None = None
+
+    def rate(self, kind: str) -> float | None:
+        """Of ``events`` or ``bytes``."""
+        return self.events_per_second if kind == "events" else self.bytes_per_second
+
+
+NO_LIMITS = RateLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """An authenticated caller. `projects` is None for "all projects of the tenant"."""
 
@@ -30,6 +45,8 @@ class Identity:
     scopes: frozenset[Scope]
     #: Names the key in logs and metrics; never the secret.
     key_id: str = ""
+    #: What this key was given; the gateway's settings say the rest.
+    limits: RateLimits = NO_LIMITS
 
     def allows_project(self, project_id: str) -> bool:
         return self.projects is None or project_id in self.projects

@@ -25,6 +25,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.own_page import OwnPage
 from gateway.publisher import Publisher
 from gateway.query_client import QueryClient
+from gateway.quotas import QuotaRules, Quotas
 from runtime.health import Readiness
 from runtime.http import Bounds, EmbeddedServer, embedded, listen
 from runtime.kafka import producer_config
@@ -117,7 +118,8 @@ class Gateway:
             interval_seconds=settings.kafka_check_seconds,
             on_change=self._publish_health,
         )
-        parts = (settings, callers, self.admission, ingest, self._queries, self.metrics, self.draining)
+        quotas = Quotas(QuotaRules.of(settings), self.metrics)
+        parts = (settings, callers, self.admission, ingest, self._queries, self.metrics, self.draining, quotas)
         self._grpc = self.grpc_door = GrpcDoor(*parts)
         ports = Ports(
             await self._grpc.start(settings.grpc_host, settings.grpc_port, certificates), self._socket.getsockname()[1]

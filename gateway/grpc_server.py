@@ -38,6 +38,7 @@ from gateway.grpc_read import MessageReader
 from gateway.ingest import Accepted, BatchOutcome, Call, Ingest, well_formed_traceparent
 from gateway.metrics import GatewayMetrics
 from gateway.query_client import METHODS, QueryClient
+from gateway.quotas import UNLIMITED, Charge, Quotas
 from runtime.logs import get_logger
 from runtime.settings import GatewaySettings
 from runtime.tls import ServerCertificates
@@ -69,6 +70,7 @@ class Caller:
     access: Access
     metadata: dict[str, str]
     identity: Identity | None
+    charge: Charge = UNLIMITED
 
     @property
     def known(self) -> Identity:
@@ -88,12 +90,14 @@ class GrpcDoor:
         queries: QueryClient,
         metrics: GatewayMetrics,
         draining: Draining,
+        quotas: Quotas,
     ) -> None:
         self._settings = settings
         self._draining = draining
         #: Calls that were taken and are not answered yet.
         self._under_way = 0
         self._callers = callers
+        self._quotas = quotas
         self._admission = admission
         self._ingest = ingest
         self._queries = queries
@@ -193,7 +197,7 @@ class GrpcDoor:
             try:
                 self._draining.check()
                 with self._admission.lease() as lease:
-                    response = await handler(self._let_in(access, context), lease, context)
+                    response = await handler(self._let_in(access, lease, context), lease, context)
                 code = "OK"
                 return response
             except GatewayError as error:
@@ -216,12 +220,15 @@ class GrpcDoor:
 
         return answer
 
-    def _let_in(self, access: Access, context: Context) -> Caller:
-        """Raises Unauthenticated or PermissionDenied."""
+    def _let_in(self, access: Access, lease: Lease, context: Context) -> Caller:
+        """Raises Unauthenticated or PermissionDenied; Overloaded when the tenant has its share of calls."""
         metadata = _metadata(context)
         if access is Access.PUBLIC:
             return Caller(access, metadata, None)
-        return Caller(access, metadata, self._callers.identify(metadata.get("authorization"), access.scope))
+        identity = self._callers.identify(metadata.get("authorization"), access.scope)
+        lease.assign(identity.tenant_id)
+        charge = self._quotas.charge(identity) if access is Access.INGEST else UNLIMITED
+        return Caller(access, metadata, identity, charge)
 
     async def _read(self, caller: Caller, lease: Lease, context: Context) -> bytes:
         """The message. Its caller must still be welcome once it is there: slow messages take up to half a minute."""
@@ -254,16 +261,18 @@ class GrpcDoor:
 
     def _call(self, caller: Caller, lease: Lease, context: Context) -> Call:
         traceparent = well_formed_traceparent(caller.metadata.get("traceparent"))
-        return Call(caller.known, DOOR, lease, self._seconds(context), traceparent)
+        return Call(caller.known, DOOR, lease, self._seconds(context), traceparent, caller.charge)
 
     async def _read_events(self, caller: Caller, lease: Lease, context: Context) -> bytes:
         """The message. Raises before it is read when there is no room for any."""
         self._admission.check()
-        self._ingest.check(self._admission)
+        self._ingest.check(self._admission, lease)
+        caller.charge.expect()
         request = await self._read(caller, lease, context)
         limit = self._settings.batch_max_bytes
         if len(request) > limit:
             raise InvalidInput.of("", f"the request is {len(request)} bytes; the limit is {limit} bytes")
+        caller.charge.size(len(request))
         return request
 
     def _forward(self, method: str) -> Method:

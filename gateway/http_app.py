@@ -27,7 +27,16 @@ from gateway.auth import Authenticator
 from gateway.capabilities import CAPABILITIES
 from gateway.draining import Draining
 from gateway.grpc_server import batch_response
-from gateway.http_body import PROTOBUF, ClientGone, Format, body_format, headers_of, read_body, wants_protobuf
+from gateway.http_body import (
+    PROTOBUF,
+    ClientGone,
+    Format,
+    announced_length,
+    body_format,
+    headers_of,
+    read_body,
+    wants_protobuf,
+)
 from gateway.http_errors import (
     Answer,
     HttpRefusal,
@@ -43,6 +52,7 @@ from gateway.ingest import BatchOutcome, Call, Ingest, well_formed_traceparent
 from gateway.metrics import GatewayMetrics
 from gateway.openapi import openapi_document
 from gateway.query_client import GET_EVENT_STATS, QUERY_EVENTS, QueryClient
+from gateway.quotas import UNLIMITED, Charge, Quotas
 from runtime.health import Readiness
 from runtime.http import CROWDED, PROBES, Receive, Scope, Send, probe_answer, respond
 from runtime.logs import get_logger
@@ -80,6 +90,7 @@ class Request:
     lease: Lease
     identity: Identity
     access: Access
+    charge: Charge
 
 
 class HttpDoor:
@@ -94,11 +105,13 @@ class HttpDoor:
         queries: QueryClient,
         metrics: GatewayMetrics,
         draining: Draining,
+        quotas: Quotas,
         readiness: Readiness,
     ) -> None:
         self._settings = settings
         self._draining = draining
         self._callers = callers
+        self._quotas = quotas
         self._admission = admission
         self._ingest = ingest
         self._queries = queries
@@ -135,7 +148,9 @@ class HttpDoor:
             lease = self._admission.lease()
             headers = headers_of(scope)
             identity = self._callers.identify(headers.get("authorization"), route.access.scope)
-            answer = await route.handler(Request(headers, receive, lease, identity, route.access))
+            lease.assign(identity.tenant_id)
+            charge = self._quotas.charge(identity) if route.access is Access.INGEST else UNLIMITED
+            answer = await route.handler(Request(headers, receive, lease, identity, route.access, charge))
         except (GatewayError, HttpRefusal) as error:
             answer = answer_of(error)
         except ClientGone:
@@ -225,9 +240,10 @@ class HttpDoor:
         return Answer(200, to_json(message_to_json(CAPABILITIES, defaults=True)))
 
     def _ingest_call(self, request: Request) -> Call:
-        self._ingest.check(self._admission)
+        self._ingest.check(self._admission, request.lease)
         traceparent = well_formed_traceparent(request.headers.get("traceparent"))
-        return Call(request.identity, DOOR, request.lease, self._settings.deadline_seconds, traceparent)
+        seconds = self._settings.deadline_seconds
+        return Call(request.identity, DOOR, request.lease, seconds, traceparent, request.charge)
 
     async def _read_protobuf(self, request: Request) -> bytes:
         return await self._read(request, self._settings.http_max_body_bytes, too_much_protobuf)
@@ -250,6 +266,11 @@ class HttpDoor:
 
     async def _read(self, request: Request, limit: int, too_large: Callable[[str], HttpRefusal]) -> bytes:
         """The body. Its caller must still be welcome once it is there: slow bodies take up to half a minute."""
+        announced = announced_length(request.headers)
+        if announced is None:
+            request.charge.expect()
+        elif announced <= limit:
+            request.charge.size(announced)
         body = await read_body(
             request.receive,
             request.headers,
@@ -259,6 +280,8 @@ class HttpDoor:
             seconds=self._settings.http_body_seconds,
             draining=self._draining,
         )
+        if announced is None:
+            request.charge.size(len(body))
         self._callers.identify(request.headers.get("authorization"), request.access.scope)
         return body
 

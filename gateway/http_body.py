@@ -53,6 +53,12 @@ def wants_protobuf(headers: dict[str, str]) -> bool:
     return any(media_type in _PROTOBUF_TYPES for media_type in accepted)
 
 
+def announced_length(headers: dict[str, str]) -> int | None:
+    """The body's length as its head tells it, bytes; None: it comes in chunks."""
+    announced = headers.get("content-length", "")
+    return int(announced) if announced.isascii() and announced.isdigit() else None
+
+
 async def read_body(
     receive: Receive,
     headers: dict[str, str],
@@ -65,8 +71,7 @@ async def read_body(
 ) -> bytes:
     """The whole body. Raises HttpRefusal (too large, too slow), Overloaded, Unavailable (the process leaves) or ClientGone."""
     message = f"the body is larger than {limit} bytes"
-    announced = headers.get("content-length", "")
-    length = int(announced) if announced.isascii() and announced.isdigit() else None
+    length = announced_length(headers)
     if length is not None:
         if length > limit:
             raise too_large(message)

@@ -27,6 +27,7 @@ from contracts.wire import SlicedBatch, TooManyEvents, WireError, parse_events, 
 from gateway.admission import Admission, Lease
 from gateway.metrics import GatewayMetrics
 from gateway.publisher import Delivery, Headers, Publisher, Record
+from gateway.quotas import UNLIMITED, Charge
 
 #: Events handled before the loop serves others.
 CHUNK_EVENTS = 1000
@@ -55,6 +56,7 @@ class Call:
     #: How long the answer may take from now, seconds.
     seconds: float
     traceparent: str | None = None
+    charge: Charge = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +113,13 @@ class Ingest:
         self._metrics = metrics
         self._clock_ns = clock_ns
 
-    def check(self, admission: Admission) -> None:
+    def check(self, admission: Admission, lease: Lease) -> None:
         """Before a request is read: raises Unavailable while Kafka falls behind.
 
-        Not while little is held: then some partition is away, and calls for the others go on.
+        Not while little is held: then some partition is away, and calls for the others go on. Nor for a tenant that holds little
+        while others fill the room: it is they who have to stop.
         """
-        if admission.filling:
+        if admission.filling and not lease.holds_little:
             self._publisher.check()
 
     async def event_from_wire(self, call: Call, body: bytes) -> Accepted:
@@ -147,6 +150,7 @@ class Ingest:
                 sliced = await asyncio.to_thread(slice_batch, body, max_events)
             else:
                 sliced = slice_batch(body, max_events)
+            call.charge.events(len(sliced))
             shell, events = _parse_at_once(body, sliced)
         except WireError as error:
             raise InvalidInput.of("", f"the bytes are not an IngestEventBatchRequest: {error}") from None
@@ -172,6 +176,7 @@ class Ingest:
             raise InvalidInput.of("event_batch.events", "must be a list")
         if len(documents) > max_events:
             raise TooManyEvents(max_events)
+        call.charge.events(len(documents))
         own = {name: value for name, value in document.items() if name != "events"}
         work = self._begin(call, message_from_json(own, EventBatch, "event_batch"))
         try:
@@ -185,6 +190,7 @@ class Ingest:
         return await self._confirm(call, work)
 
     async def _single(self, call: Call, value: bytes, event: Event | None) -> Accepted:
+        call.charge.events(1)
         if event is None:
             self._metrics.count_rejection(call.door, "")
             raise InvalidInput.of("event", UNPARSEABLE)

@@ -91,6 +91,10 @@ class GatewayMetrics:
         )
         #: Calls refused for want of room.
         self.overloaded = Counter("gateway_overloaded", "Calls refused for want of room.", registry=self.registry)
+        #: Calls refused because a key's or a tenant's quota is used up; `quota` says which (``key_events``, ``tenant_bytes``, …).
+        self.quota_refused = Counter(
+            "gateway_quota_refused", "Calls refused for a quota.", ["quota"], registry=self.registry
+        )
         #: 1 when every dependency of ingest answers; 0 means /readyz says 503.
         self.ready = Gauge("gateway_ready", "1 when ready.", registry=self.registry, multiprocess_mode="livemin")
         self.keys = Gauge("gateway_keys", "API keys in the store.", registry=self.registry, multiprocess_mode="livemax")

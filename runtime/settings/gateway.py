@@ -164,6 +164,32 @@ class GatewaySettings(ListeningSettings):
         le=16384 * MIB,
         description="Request bytes this process holds at once; beyond, it refuses with a retry hint.",
     )
+    tenant_events_per_second: float = Field(
+        0.0, ge=0, description="Events a tenant may send a second, over all gateways; 0: any number."
+    )
+    tenant_bytes_per_second: float = Field(
+        0.0, ge=0, description="Bytes of requests a tenant may send a second, over all gateways; 0: any number."
+    )
+    key_events_per_second: float = Field(
+        0.0,
+        ge=0,
+        description="Events a key or token may send a second, unless `keys create` gave it a number of its own; 0: any number.",
+    )
+    key_bytes_per_second: float = Field(
+        0.0, ge=0, description="Bytes of requests a key or token may send a second, in the same way; 0: any number."
+    )
+    quota_burst_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=3600,
+        description="What may come at once after a pause, in seconds of the rate. A request larger than that passes when all of it is there, and is waited for afterwards.",
+    )
+    quota_processes: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        description="Gateway processes of the deployment: each grants its part of every quota (`chaukas-gateway up` sets it).",
+    )
     deadline_seconds: float = Field(10.0, gt=0, le=300, description="Deadline of callers that set none, seconds.")
     delivery_seconds: float = Field(
         8.0,

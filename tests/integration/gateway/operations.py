@@ -45,6 +45,8 @@ class Rule(enum.Enum):
     INGEST = enum.auto()
     INGEST_BATCH = enum.auto()
     QUERY = enum.auto()
+    #: Described, and not there: for anybody.
+    ABSENT = enum.auto()
 
 
 _SPEC = {
@@ -63,7 +65,7 @@ GRPC_RULES = {
     "/chaukas.gateway.v1.InsightsService/GetHandoffStats": Rule.QUERY,
     "/chaukas.gateway.v1.InsightsService/GetMcpStats": Rule.QUERY,
     "/grpc.health.v1.Health/Check": Rule.PUBLIC,
-    "/grpc.health.v1.Health/List": Rule.PUBLIC,
+    "/grpc.health.v1.Health/List": Rule.ABSENT,
     "/grpc.health.v1.Health/Watch": Rule.PUBLIC,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule.PUBLIC,
 }
@@ -237,8 +239,8 @@ def query_of(tenant: str = "", project: str = "") -> Any:
 
 def expected(rule: Rule, who: Who, *, explicit: bool) -> str:
     """The code that must come."""
-    if rule is Rule.PUBLIC:
-        return "OK"
+    if rule in (Rule.PUBLIC, Rule.ABSENT):
+        return "OK" if rule is Rule.PUBLIC else "UNIMPLEMENTED"
     if who in UNKNOWN:
         return "UNAUTHENTICATED"
     if who is Who.NO_SCOPE and rule is not Rule.ANY_KEY:
