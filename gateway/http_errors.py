@@ -110,7 +110,8 @@ def answer_of(error: GatewayError | HttpRefusal) -> Answer:
     if isinstance(error, HttpRefusal):
         return _answer(error.status, error.code, str(error), headers=error.headers)
     if isinstance(error, SinkRefused):
-        return _answer(_SINK_STATUS.get(error.code, 502), error.code.name, str(error), _sinks_violations(error))
+        status, code = _SINK_STATUS.get(error.code, 502), error.code.name
+        return _answer(status, code, str(error), _sinks_violations(error), _sinks_hint(error))
     status, code = _STATUS[type(error)]
     headers: Headers = ()
     if isinstance(error, TransientError):
@@ -140,13 +141,26 @@ def _answer(
 
 
 def _sinks_violations(error: SinkRefused) -> tuple[FieldViolation, ...]:
-    found: list[FieldViolation] = []
+    return tuple(
+        FieldViolation(entry.field, entry.description)
+        for bad_request in _sinks_details(error, error_details_pb2.BadRequest)
+        for entry in bad_request.field_violations
+    )
+
+
+def _sinks_hint(error: SinkRefused) -> Headers:
+    for retry in _sinks_details(error, error_details_pb2.RetryInfo):
+        return ((b"retry-after", b"%d" % max(1, math.ceil(retry.retry_delay.ToMilliseconds() / 1000))),)
+    return ()
+
+
+def _sinks_details(error: SinkRefused, kind: type[Any]) -> list[Any]:
+    found = []
     try:
-        details = status_pb2.Status.FromString(error.details or b"").details
-        for detail in details:
-            bad_request = error_details_pb2.BadRequest()
-            if detail.Unpack(bad_request):
-                found += (FieldViolation(entry.field, entry.description) for entry in bad_request.field_violations)
+        for detail in status_pb2.Status.FromString(error.details or b"").details:
+            message = kind()
+            if detail.Unpack(message):
+                found.append(message)
     except DecodeError:
-        return ()  # the message says enough
-    return tuple(found)
+        return []  # the message says enough
+    return found

@@ -91,6 +91,23 @@ class SinkSettings(ListeningSettings):
     )
     query_timeout_seconds: float = Field(30.0, gt=0, le=600, description="Longest time of one query, seconds.")
     query_clients: int = Field(4, ge=1, le=64, description="Queries that run at once; the others wait in order.")
+    query_tenant_clients: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Queries of one tenant that run at once; 0: one fewer than SINK_QUERY_CLIENTS, so that another's need not wait for long ones.",
+    )
+    query_tenant_waiting: int = Field(
+        128,
+        ge=0,
+        le=250,
+        description="Queries of one tenant that wait for their turn; beyond, refused with a retry hint.",
+    )
+    query_tenant_seconds_per_minute: float = Field(
+        0.0,
+        ge=0,
+        description="Seconds a minute that a tenant's queries may take together, on this query server; who took more is refused until it is made up for. 0: any number.",
+    )
     query_max_rows: int = Field(
         1_000_000_000, ge=1000, description="Most rows one query may read; beyond, it is refused with a clear error."
     )

@@ -7,13 +7,14 @@
     PermissionDenied    PERMISSION_DENIED
     QueryTooCostly      RESOURCE_EXHAUSTED   narrow the query; retrying it unchanged cannot help
     QueryTimedOut       DEADLINE_EXCEEDED
-    Overloaded          RESOURCE_EXHAUSTED   google.rpc.RetryInfo
+    Overloaded          RESOURCE_EXHAUSTED   google.rpc.RetryInfo: the tenant's queries are too many, or take too long
     Unavailable         UNAVAILABLE          google.rpc.RetryInfo
     anything else       INTERNAL             a bug: logged, and nothing of it told to the client
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import grpc
@@ -138,6 +139,6 @@ def refusal_of(error: Exception) -> Refusal:
 
 def _retry(error: TransientError) -> Message:
     delay = Duration()
-    delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
+    delay.FromMilliseconds(math.ceil(error.retry_after_seconds * 1000))
     info: Message = error_details_pb2.RetryInfo(retry_delay=delay)
     return info

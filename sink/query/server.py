@@ -1,6 +1,7 @@
 """The gRPC door of the sink. Its client is the gateway; an operator's is :class:`sink.store_admin.StoreAdmin` alone.
 
-A call, in order: prove to be the gateway and name the caller → parse → scope and rules → read within the deadline → answer.
+A call, in order: prove to be the gateway and name the caller → parse → the tenant's turn → scope and rules → read within the
+deadline → answer.
 Whatever fails becomes one status (errors.py); no exception text or stack trace leaves the process. `grpc.health.v1` needs
 no token.
 """
@@ -36,6 +37,7 @@ from sink.query.mcp_calls import McpQueries
 from sink.query.metrics import QueryMetrics
 from sink.query.pages import TokenCodec, signing_key
 from sink.query.stats import EventStats
+from sink.query.turns import TurnRules, Turns
 from sink.store_admin import ADMIN_SERVICE, StoreAdmin
 
 SPEC_SERVICE = "chaukas.spec.server.v1.ChaukasServerService"
@@ -100,7 +102,7 @@ async def serve(
             authenticate_peer(context.auth_context(), names)
         return authenticate(context.invocation_metadata() or (), token)
 
-    calls = _Calls(gateways_caller, settings.query_timeout_seconds, metrics)
+    calls = _Calls(gateways_caller, settings.query_timeout_seconds, metrics, Turns(turn_rules(settings)))
     engine = Engine(store, settings)
     codec = TokenCodec(signing_key(settings.page_token_key.get_secret_value(), token))
     handoffs, mcp = HandoffQueries(engine, codec), McpQueries(engine, codec)
@@ -165,11 +167,18 @@ async def serve(
 class _Calls(Generic[Caller]):
     """What every method has in common: credentials, deadline, errors, metrics."""
 
-    def __init__(self, authenticate: Callable[[Any], Caller], timeout_seconds: float, metrics: QueryMetrics) -> None:
+    def __init__(
+        self,
+        authenticate: Callable[[Any], Caller],
+        timeout_seconds: float,
+        metrics: QueryMetrics,
+        turns: Turns | None = None,
+    ) -> None:
         #: From the call's context.
         self._authenticate: Callable[[Any], Caller] = authenticate
         self._timeout_seconds = timeout_seconds
         self._metrics = metrics
+        self._turns = turns
 
     def handler(self, method: str, request_class: Any, answer: Answer[Caller]) -> Any:
         """A method handler that reads and writes bytes: a request that does not parse is told like any other mistake."""
@@ -206,7 +215,20 @@ class _Calls(Generic[Caller]):
             raise InvalidInput.of("request", f"is no {request_class.DESCRIPTOR.full_name}") from None
         left = context.time_remaining()
         deadline = Deadline.after(self._timeout_seconds if left is None else min(left, self._timeout_seconds))
-        return await answer(caller, request, deadline)
+        if self._turns is None or caller is None:
+            return await answer(caller, request, deadline)
+        async with self._turns.turn(caller.tenant_id, deadline):
+            return await answer(caller, request, deadline)
+
+
+def turn_rules(settings: SinkSettings) -> TurnRules:
+    clients = settings.query_clients
+    return TurnRules(
+        clients,
+        min(settings.query_tenant_clients or max(1, clients - 1), clients),
+        settings.query_tenant_waiting,
+        settings.query_tenant_seconds_per_minute,
+    )
 
 
 def check_exposure(settings: SinkSettings) -> None:
