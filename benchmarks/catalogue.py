@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks import (
+    gateway_auth,
     gateway_doors,
     gateway_idle,
     gateway_latency,
@@ -29,6 +30,7 @@ from benchmarks import (
 from benchmarks.measure import Result
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
+    "gateway-auth": gateway_auth.run,
     "gateway-batch": gateway_doors.run_batch,
     "gateway-http": gateway_doors.run_http,
     "gateway-idle": gateway_idle.run,

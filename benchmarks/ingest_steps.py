@@ -14,7 +14,8 @@ from tests.support.events import seeded_sessions
 BATCH = 100
 
 
-def _requests(count: int) -> list[bytes]:
+def requests(count: int) -> list[bytes]:
+    """That many batches, as clients send them."""
     events = [
         event for session in seeded_sessions(7, count * BATCH // 15, tenant="t", project="p") for event in session
     ]
@@ -27,18 +28,18 @@ def _requests(count: int) -> list[bytes]:
 
 
 def run() -> Iterator[Result]:
-    requests = _requests(200)
+    bodies = requests(200)
     limits = validation.Limits()
 
     def ours() -> None:
-        for data in requests:
+        for data in bodies:
             values = wire.slice_batch(data, 1000).slices()
             for value, event in zip(values, wire.parse_events(values), strict=True):
                 assert event is not None
                 assert not validation.event_problems(event, validation.identifiers(event), len(value), limits)
 
     def parse_and_serialize() -> None:
-        for data in requests:
+        for data in bodies:
             values = wire.slice_batch(data, 1000).slices()
             for value in values:
                 pb.Event.FromString(value).SerializeToString()
@@ -49,6 +50,6 @@ def run() -> Iterator[Result]:
         ours,
         "slice, parse, serialize",
         parse_and_serialize,
-        events=len(requests) * BATCH,
+        events=len(bodies) * BATCH,
         goal=2.5,
     )
