@@ -18,6 +18,7 @@ from runtime.settings.sink import SinkRole
 from sink import admin, garbage
 from sink.dsn import InvalidDsn, parse_dsn
 from sink.process import SinkProcess, process_registry
+from sink.query.server import check_exposure
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kafka = load(KafkaSettings)
         parse_dsn(settings.clickhouse_dsn.get_secret_value())
         if settings.role is not SinkRole.WRITER and not options.migrate_only:
-            settings.open_to_others(grpc_host=settings.grpc_host)  # before a store is opened
+            check_exposure(settings)  # before a store is opened
     except (InvalidSettings, InvalidDsn) as error:
         print(error, file=sys.stderr)
         return 2

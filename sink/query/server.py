@@ -91,7 +91,8 @@ async def serve(
 
     Raises InvalidSettings (strangers could ask or read along, a certificate cannot be used) or OSError (the port is taken).
     """
-    check_exposure(settings)
+    if exposed := check_exposure(settings):
+        log.warning("listens without TLS", settings=exposed, risk="tokens and answers can be read on the way")
     certificates = ServerCertificates.of(settings)
     token, admin_token = settings.token.get_secret_value(), settings.admin_token.get_secret_value()
     names = peer_names(settings.tls_client_names)
@@ -231,8 +232,8 @@ def turn_rules(settings: SinkSettings) -> TurnRules:
     )
 
 
-def check_exposure(settings: SinkSettings) -> None:
-    """Raises InvalidSettings when strangers could ask, or read along; what was allowed all the same is logged."""
+def check_exposure(settings: SinkSettings) -> list[str]:
+    """Raises InvalidSettings when strangers could ask, or read along; the settings by which the latter was allowed."""
     token = settings.token.get_secret_value()
     if not token and settings.tls_client_ca_file is None and not is_loopback(settings.grpc_host):
         raise InvalidSettings(
@@ -244,5 +245,4 @@ def check_exposure(settings: SinkSettings) -> None:
         raise InvalidSettings("SINK_ADMIN_TOKEN must not be SINK_TOKEN: every gateway has that one.")
     if settings.tls_client_names and settings.tls_client_ca_file is None:
         raise InvalidSettings("SINK_TLS_CLIENT_NAMES needs SINK_TLS_CLIENT_CA_FILE: without it no client shows a name.")
-    if exposed := settings.open_to_others(grpc_host=settings.grpc_host):
-        log.warning("listens without TLS", settings=exposed, risk="tokens and answers can be read on the way")
+    return settings.open_to_others(grpc_host=settings.grpc_host)

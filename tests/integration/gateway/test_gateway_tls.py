@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,6 +200,25 @@ def test_plaintext_for_others_must_be_asked_for(tmp_path: Path, host: str, door:
     assert allowed.open_to_others(**hosts) == [f"GATEWAY_{door.upper()}={host!r}"]
     files = {"tls_cert_file": "cert", "tls_key_file": "key"}
     assert load(GatewaySettings, **settings, **files).open_to_others(**hosts) == []
+
+
+def test_what_was_asked_for_is_said_at_each_start(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    running = RunningGateway(NO_KAFKA, tmp_path, http_host="0.0.0.0", allow_plaintext=True)
+    running.stop()
+    said = [line for line in capfd.readouterr().out.splitlines() if "listens_without_tls" in line]
+    assert len(said) == 1
+    assert "GATEWAY_HTTP_HOST='0.0.0.0'" in said[0]
+    assert "GATEWAY_GRPC_HOST" not in said[0]
+
+
+def test_the_process_says_what_is_wrong_and_ends_with_2(tmp_path: Path) -> None:
+    environment = {**os.environ, "GATEWAY_GRPC_HOST": "0.0.0.0", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    environment["GATEWAY_KEYS_FILE"] = str(tmp_path / "keys.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "GATEWAY_ALLOW_PLAINTEXT=true" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -183,6 +186,27 @@ async def test_operators_come_in_over_tls_with_their_token(sink: Sink) -> None:
 def test_strangers_and_listeners_on_the_way_must_be_shut_out(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidSettings, match=said):
         check_exposure(load(SinkSettings, grpc_host="0.0.0.0", **settings))
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "SINK_TOKEN is not set"),
+        ({"SINK_TOKEN": "a-token-of-the-test"}, "SINK_ALLOW_PLAINTEXT"),
+    ],
+)
+def test_the_process_does_not_start_nor_touch_its_store(tmp_path: Path, environment: dict[str, str], said: str) -> None:
+    environment = {
+        **os.environ,
+        "SINK_GRPC_HOST": "0.0.0.0",
+        "CLICKHOUSE_DSN": f"chdb:///{tmp_path}/store",
+        **environment,
+    }
+    done = subprocess.run([sys.executable, "-m", "sink"], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "a-token-of-the-test" not in done.stderr + done.stdout
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

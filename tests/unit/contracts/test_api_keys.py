@@ -1,6 +1,9 @@
 """API keys: only the right text of a known, unexpired key is somebody."""
 
+import hmac
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,6 +45,32 @@ def test_another_keys_secret_does_not_open_this_key() -> None:
     swapped = {other.key_id: api_keys.StoredKey(other.key_id, STORED.secret_hash, other.identity)}
     with pytest.raises(Unauthenticated):
         api_keys.check(other_text, swapped, now=0.0)
+
+
+def test_an_unknown_id_and_a_wrong_secret_are_the_same_to_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same words after the same work: nobody learns which ids exist."""
+    stranger, _ = api_keys.generate("tenant", None, [Scope.ADMIN])
+    body = f"ck_{STORED.key_id}_{stranger.split('_')[2][:-7]}"
+    wrong = body + api_keys._checksum(body)
+    store = {STORED.key_id: STORED.sealed(b"p")}
+    work: list[str] = []
+
+    def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            work.append(name)
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(api_keys, "_seal", noted("seal", api_keys._seal))
+    monkeypatch.setattr(hmac, "compare_digest", noted("compare", hmac.compare_digest))
+    told = []
+    for text in (stranger, wrong):
+        with pytest.raises(Unauthenticated) as caught:
+            api_keys.check(text, store, 0.0, b"p")
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+    assert work == ["compare", "seal", "compare"] * 2
 
 
 def test_the_secret_is_not_stored() -> None:

@@ -14,6 +14,7 @@ from gateway.key_store import KeyStore
 from gateway.metrics import GatewayMetrics
 from runtime.health import Readiness
 from runtime.keyfile import write_keys
+from runtime.pepper import pepper_file
 
 
 class Clock:
@@ -102,6 +103,43 @@ def test_a_file_that_breaks_keeps_the_keys_in_force_and_says_so(fixture: Fixture
     keys.identify(f"Bearer {key}")
     assert fixture.readiness.ready
     assert fixture.metrics.registry.get_sample_value("gateway_key_reload_failures_total") == 2
+
+
+def test_only_so_many_callers_are_remembered(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.auth._REMEMBERED", 3)
+    made = [api_keys.generate(f"t{number}", None, [Scope.INGEST]) for number in range(10)]
+    write_keys(fixture.path, [stored for _, stored in made])
+    keys = fixture.keys()
+    for _ in range(2):
+        for number, (key, _) in enumerate(made):
+            assert keys.identify(f"Bearer {key}").tenant_id == f"t{number}"
+    assert len(keys._verified) == 3
+
+
+def test_who_is_refused_is_not_remembered(fixture: Fixture) -> None:
+    write_keys(fixture.path, [])
+    keys = fixture.keys()
+    for number in range(100):
+        with pytest.raises(Unauthenticated):
+            keys.identify(f"Bearer ck_{number}")
+    assert not keys._verified
+
+
+def test_a_pepper_that_is_missing_or_wrong_is_said_and_takes_nobodys_key_away(fixture: Fixture) -> None:
+    key, stored = api_keys.generate("t", None, [Scope.INGEST])
+    pepper_file(fixture.path).write_text("p" * 32)
+    write_keys(fixture.path, [stored], b"p" * 32)
+    keys = fixture.keys()
+    keys.identify(f"Bearer {key}")
+    for change in (lambda: pepper_file(fixture.path).write_text("q" * 32), pepper_file(fixture.path).unlink):
+        change()
+        fixture.later()
+        keys.identify(f"Bearer {key}")
+        assert "pepper" in fixture.readiness.describe()["keys"]
+    pepper_file(fixture.path).write_text("p" * 32)
+    fixture.later()
+    keys.identify(f"Bearer {key}")
+    assert fixture.readiness.ready
 
 
 def test_a_file_that_comes_later_is_found(fixture: Fixture) -> None:
