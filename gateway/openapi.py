@@ -79,11 +79,11 @@ _ERROR = {
 }
 _ERRORS = {
     "400": "The request breaks a rule; `violations` name the fields.",
-    "401": "No key, or an unknown one.",
+    "401": "No key or token, or one that is unknown, revoked or expired.",
     "403": "The key does not allow it.",
     "413": "The JSON body or batch is over its limit.",
     "415": "Neither JSON nor protobuf, or compressed.",
-    "429": "No room; send again after Retry-After seconds.",
+    "429": "No room, or a quota is used up; send again after Retry-After seconds.",
     "503": "Kafka or the query server does not answer, or the protobuf body is over its limit (`high memory usage`).",
 }
 

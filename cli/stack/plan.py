@@ -41,6 +41,8 @@ class Settings:
                     f"{name}_TLS_CERT_FILE is set, and a local stack speaks no TLS: it is for this machine "
                     "(docs/security.md has what a deployment needs)"
                 )
+        if gateway.sink_tls or gateway.sink_ca_file is not None or gateway.sink_cert_file is not None:
+            raise InvalidSettings("GATEWAY_SINK_TLS, …_CA_FILE or …_CERT_FILE is set, and a local stack speaks no TLS")
         gateway.open_to_others(grpc_host=gateway.grpc_host, http_host=gateway.http_host)
         sink.open_to_others(grpc_host=sink.grpc_host)
         return cls(load(StackSettings), gateway, load(ProcessorsSettings), sink, load(kafka.LocalKafkaSettings))

@@ -52,6 +52,23 @@ async def setup() -> AsyncIterator[Setup]:
     made.publisher.close(1.0)
 
 
+async def test_while_kafka_falls_behind_those_who_fill_the_room_are_refused_and_others_are_not(setup: Setup) -> None:
+    setup.admission.limit_bytes = 1000
+    noisy, quiet = setup.admission.lease(), setup.admission.lease()
+    noisy.assign("noisy")
+    quiet.assign("quiet")
+    noisy.grow(500)
+    setup.producer.auto = False
+    setup.publisher._behind_seconds = -1.0
+    await setup.ingest._offer_wire(setup.call(), request([event(tenant="t", project="p")]), 10)
+    with pytest.raises(Unavailable, match="Kafka has not confirmed"):
+        setup.ingest.check(setup.admission, noisy)
+    setup.ingest.check(setup.admission, quiet)
+    with pytest.raises(Unavailable):
+        setup.ingest.check(setup.admission, setup.admission.lease())  # of nobody yet
+    setup.producer.report_all()
+
+
 def request(events: list[pb.Event], batch_id: str = "b") -> bytes:
     return bytes(
         IngestEventBatchRequest(event_batch=pb.EventBatch(batch_id=batch_id, events=events)).SerializeToString()

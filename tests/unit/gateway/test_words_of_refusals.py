@@ -11,6 +11,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from contracts.errors import GatewayError, TooSlow
+from contracts.identity import RateLimits
 from gateway.admission import NOTHING_ACCEPTED, RETRY_AFTER_SECONDS
 from gateway.draining import Draining
 from gateway.grpc_errors import internal_error as grpc_internal_error
@@ -25,8 +26,10 @@ from gateway.http_errors import (
     internal_error,
     too_much_protobuf,
 )
+from gateway.metrics import GatewayMetrics
+from gateway.quotas import QuotaRules, Quotas
 from runtime.kafka import ProduceRefused
-from tests.unit.gateway.fakes import KafkaProblem
+from tests.unit.gateway.fakes import KafkaProblem, identity
 from tests.unit.gateway.test_publisher import Setup
 
 
@@ -123,7 +126,41 @@ async def kafka_that_falls_behind() -> None:
     setup.publisher.check()
 
 
+async def a_quota_of_events() -> None:
+    rules = QuotaRules(key=RateLimits(events_per_second=1), burst_seconds=1)
+    charge = Quotas(rules, GatewayMetrics()).charge(identity())
+    charge.events(2)
+    charge.events(1)
+
+
+async def a_quota_of_bytes() -> None:
+    rules = QuotaRules(tenant=RateLimits(bytes_per_second=1), burst_seconds=1)
+    charge = Quotas(rules, GatewayMetrics()).charge(identity())
+    charge.size(2)
+    charge.expect()
+
+
+async def a_share_of_bytes() -> None:
+    admission = Setup().admission
+    other, mine = admission.lease(), admission.lease()
+    other.assign("other")
+    mine.assign("mine")
+    mine.grow(900)
+
+
+async def a_share_of_calls() -> None:
+    setup = Setup()
+    setup.admission.limit_calls = 10
+    setup.admission.lease().assign("other")
+    for _ in range(9):
+        setup.admission.lease().assign("mine")
+
+
 PATHS = [
+    a_quota_of_events,
+    a_quota_of_bytes,
+    a_share_of_bytes,
+    a_share_of_calls,
     kafka_that_falls_behind,
     no_room_for_bytes,
     no_room_for_one_byte,

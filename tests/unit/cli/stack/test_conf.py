@@ -53,6 +53,36 @@ def conf(settings: Settings) -> configparser.RawConfigParser:
     return parse(supervisord_conf.render(directory, directory / "s.sock", plan.programs(settings, PORTS)))
 
 
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"GATEWAY_HTTP_HOST": "0.0.0.0"}, "GATEWAY_ALLOW_PLAINTEXT"),
+        ({"SINK_GRPC_HOST": "0.0.0.0"}, "SINK_ALLOW_PLAINTEXT"),
+        ({"GATEWAY_TLS_CERT_FILE": "c", "GATEWAY_TLS_KEY_FILE": "k"}, "a local stack speaks no TLS"),
+        ({"SINK_TLS_CERT_FILE": "c", "SINK_TLS_KEY_FILE": "k"}, "a local stack speaks no TLS"),
+        ({"GATEWAY_SINK_CA_FILE": "ca"}, "a local stack speaks no TLS"),
+    ],
+)
+def test_what_would_expose_the_stack_is_refused_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidSettings, match=said):
+        Settings.from_environment()
+
+
+def test_what_is_allowed_to_be_exposed_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_HTTP_HOST", "0.0.0.0")
+    monkeypatch.setenv("GATEWAY_ALLOW_PLAINTEXT", "true")
+    assert Settings.from_environment().gateway.http_host == "0.0.0.0"
+
+
+def test_gateways_share_the_quotas(tmp_path: Path) -> None:
+    environment = plan.environment(make(tmp_path, gateways=3), PORTS, "t", "a", {})
+    assert environment["GATEWAY_QUOTA_PROCESSES"] == "3"
+
+
 def test_programs_and_their_order(tmp_path: Path) -> None:
     found = conf(make(tmp_path, gateways=2, processors=3))
     programs = {name.removeprefix("program:"): found[name] for name in found.sections() if ":" in name}
