@@ -53,6 +53,19 @@ def test_a_retry_hint_is_exact_over_grpc_and_whole_seconds_over_http() -> None:
     assert (b"www-authenticate", b"Bearer") in answer_of(Unauthenticated("who")).headers
 
 
+def test_the_sinks_hint_is_passed_on() -> None:
+    status = status_pb2.Status(code=grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], message="too many")
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromMilliseconds(2100)
+    status.details.add().Pack(retry)
+    refused = SinkRefused(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many", status.SerializeToString())
+    assert status_of(refused) == status
+    answer = answer_of(refused)
+    assert (answer.status, dict(answer.headers)[b"retry-after"]) == (429, b"3")
+    for details in (None, b"\xff"):
+        assert not answer_of(SinkRefused(grpc.StatusCode.RESOURCE_EXHAUSTED, "costly", details)).headers
+
+
 def test_the_words_the_sdk_splits_its_batch_for() -> None:
     answer = answer_of(too_much_protobuf("x"))
     assert answer.status == 503
