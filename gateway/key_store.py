@@ -1,7 +1,4 @@
-"""API keys from the key file, kept current.
-
-A file that cannot be read changes nothing (the keys read last stay in force), is logged, and shows in the readiness and a metric.
-"""
+"""API keys from the key file, kept current."""
 
 from __future__ import annotations
 
@@ -10,14 +7,12 @@ from pathlib import Path
 from contracts import api_keys
 from contracts.api_keys import StoredKey
 from gateway.auth import Verified
+from gateway.credential_file import CredentialFile
 from gateway.metrics import GatewayMetrics
-from runtime.files import version
 from runtime.health import Readiness
 from runtime.keyfile import InvalidKeyFile, read_keys
 from runtime.logs import get_logger
 from runtime.pepper import find_pepper, pepper_file
-
-_CONDITION = "keys"
 
 log = get_logger(__name__)
 
@@ -27,13 +22,13 @@ class KeyStore:
 
     def __init__(self, path: Path, readiness: Readiness, metrics: GatewayMetrics, pepper: str = "") -> None:
         self._path = path
-        self._readiness = readiness
         self._metrics = metrics
         self._configured = pepper
         self._pepper = b""
         self._keys: dict[str, StoredKey] = {}
-        self._version: object = None
-        self._problem = ""
+        self._file = CredentialFile(
+            (path, pepper_file(path)), self._read, (InvalidKeyFile,), "keys", readiness, metrics
+        )
 
     def recognises(self, credential: str) -> bool:
         return credential.startswith(api_keys.PREFIX)
@@ -44,32 +39,21 @@ class KeyStore:
         return Verified(identity) if expires_at is None else Verified(identity, expires_at)
 
     def refresh(self) -> bool:
-        found = version(self._path, pepper_file(self._path))
-        if found == self._version and found[0] is not None:
+        loaded = self._file.changed()
+        if loaded is None:
             return False
-        try:
-            pepper = self._find_pepper()
-            keys = read_keys(self._path, pepper)
-        except InvalidKeyFile as error:
-            self._metrics.key_reload_failures.inc()
-            if str(error) != self._problem:
-                self._problem = str(error)
-                log.error("key_file_unreadable", problem=self._problem, keys_in_force=len(self._keys))
-                self._readiness.set(_CONDITION, self._problem)
-            return False
-        self._keys, self._pepper, self._version = keys, pepper, found
-        self._problem = ""
-        self._readiness.set(_CONDITION)
-        self._metrics.keys.set(len(keys))
-        log.info("keys_loaded", keys=len(keys))
-        if bare := sum(not key.is_sealed for key in keys.values()):
+        self._keys, self._pepper = loaded
+        self._metrics.keys.set(len(self._keys))
+        log.info("keys_loaded", keys=len(self._keys))
+        if bare := sum(not key.is_sealed for key in self._keys.values()):
             log.warning(
                 "keys_without_pepper", keys=bare, remedy="any `chaukas-gateway keys` command that writes seals them"
             )
         return True
 
-    def _find_pepper(self) -> bytes:
+    def _read(self) -> tuple[dict[str, StoredKey], bytes]:
         try:
-            return find_pepper(self._path, self._configured)
+            pepper = find_pepper(self._path, self._configured)
         except OSError as error:
             raise InvalidKeyFile(f"{pepper_file(self._path)} cannot be read: {error.strerror}") from None
+        return read_keys(self._path, pepper), pepper

@@ -1,8 +1,7 @@
 """Tokens of an OIDC issuer (JWT access tokens), instead of API keys or beside them.
 
 The signature is checked with a public key of the JWKS file, by an algorithm of the list and of that key's kind; then issuer,
-audience and times. Claims name tenant, projects and scopes; what a token does not name it does not have. A JWKS file that
-cannot be read changes nothing, as a key file (:mod:`gateway.key_store`).
+audience and times. Claims name tenant, projects and scopes; what a token does not name it does not have.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from contracts.errors import Unauthenticated
 from contracts.identity import Identity, Scope
 from contracts.validation import id_problem
 from gateway.auth import Verified
+from gateway.credential_file import CredentialFile
 from gateway.metrics import GatewayMetrics
-from runtime.files import version
 from runtime.health import Readiness
 from runtime.logs import get_logger
 
@@ -30,7 +29,6 @@ from runtime.logs import get_logger
 ALL_PROJECTS = "*"
 _PRIVATE = frozenset({"d", "p", "q", "k"})
 _MAX_TOKEN_CHARS = 16_384
-_CONDITION = "oidc"
 
 log = get_logger(__name__)
 
@@ -58,13 +56,9 @@ class TokenStore:
     """Verifies an issuer's tokens with the keys of one file."""
 
     def __init__(self, path: Path, rules: TokenRules, readiness: Readiness, metrics: GatewayMetrics) -> None:
-        self._path = path
         self._rules = rules
-        self._readiness = readiness
-        self._metrics = metrics
         self._keys: KeySet | None = None
-        self._version: object = None
-        self._problem = ""
+        self._file = CredentialFile((path,), lambda: read_jwks(path), (InvalidJwks,), "oidc", readiness, metrics)
         # Names that are not in the registry of headers are ignored, as RFC 7515 wants it; those marked critical are refused.
         self._registry = jws.JWSRegistry(algorithms=rules.algorithms, strict_check_header=False)
 
@@ -95,22 +89,10 @@ class TokenStore:
         return Verified(identity_of(token.claims, rules), token.claims["exp"] + rules.leeway_seconds)
 
     def refresh(self) -> bool:
-        found = version(self._path)
-        if found == self._version and found[0] is not None:
+        keys = self._file.changed()
+        if keys is None:
             return False
-        try:
-            keys = read_jwks(self._path)
-        except InvalidJwks as error:
-            self._metrics.key_reload_failures.inc()
-            if str(error) != self._problem:
-                self._problem = str(error)
-                log.error(
-                    "jwks_unreadable", problem=self._problem, keys_in_force=len(self._keys.keys if self._keys else ())
-                )
-                self._readiness.set(_CONDITION, self._problem)
-            return False
-        self._keys, self._version, self._problem = keys, found, ""
-        self._readiness.set(_CONDITION)
+        self._keys = keys
         log.info("jwks_loaded", keys=len(keys.keys), issuer=self._rules.issuer)
         return True
 

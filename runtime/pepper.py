@@ -27,7 +27,7 @@ def find_pepper(keys_file: Path, configured: str = "") -> bytes:
     if configured:
         return configured.encode()
     try:
-        return pepper_file(keys_file).read_text(encoding="utf-8").strip().encode()
+        return pepper_file(keys_file).read_bytes().strip()
     except FileNotFoundError:
         return b""
 

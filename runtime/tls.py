@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import grpc
 
@@ -21,6 +21,8 @@ from runtime.files import version
 from runtime.logs import get_logger
 from runtime.settings.base import InvalidSettings
 from runtime.settings.tls import ListeningSettings
+
+T = TypeVar("T")
 
 _LOOK_SECONDS = 1.0
 
@@ -54,18 +56,48 @@ class Loaded:
     context: ssl.SSLContext
 
 
+class _Reloaded(Generic[T]):
+    """What `load` makes of the files as they are; of files that cannot be used, what it made of them before."""
+
+    def __init__(self, files: TlsFiles, load: Callable[[TlsFiles], T], monotonic: Callable[[], float]) -> None:
+        """Blocks for a read. Raises :class:`UnusableCertificate`."""
+        self._files = files
+        self._load = load
+        self._monotonic = monotonic
+        self._looked_at = monotonic()
+        self._version = version(*files.present())
+        self._problem = ""
+        self.value = load(files)
+
+    def look(self) -> bool:
+        """Whether :attr:`value` is new. Blocks for a look at the files, at most every second, or their read."""
+        now = self._monotonic()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return False
+        self._looked_at = now
+        found = version(*self._files.present())
+        if found == self._version:
+            return False
+        try:
+            self.value = self._load(self._files)
+        except UnusableCertificate as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                log.error("certificate_unusable", problem=self._problem, remedy="the one read before stays in force")
+            return False
+        self._version, self._problem = found, ""
+        log.info("certificate_loaded", files=[str(path) for path in self._files.present()])
+        return True
+
+
 class ServerCertificates:
     """A server's certificate, key and client CA. Safe to use from any thread."""
 
     def __init__(self, files: TlsFiles, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Blocks for a read. Raises :class:`UnusableCertificate`."""
-        self._files = files
-        self._monotonic = monotonic
+        self._mutual = files.ca is not None
         self._lock = threading.Lock()
-        self._looked_at = monotonic()
-        self._version = version(*files.present())
-        self._problem = ""
-        self._loaded = _load(files)
+        self._files = _Reloaded(files, _load, monotonic)
 
     @classmethod
     def of(cls, settings: ListeningSettings) -> ServerCertificates | None:
@@ -80,25 +112,8 @@ class ServerCertificates:
     def current(self) -> Loaded:
         """What is in force now. Blocks for a look at the files, or their read."""
         with self._lock:
-            now = self._monotonic()
-            if now - self._looked_at >= _LOOK_SECONDS:
-                self._looked_at = now
-                self._look()
-            return self._loaded
-
-    def _look(self) -> None:
-        found = version(*self._files.present())
-        if found == self._version:
-            return
-        try:
-            loaded = _load(self._files)
-        except UnusableCertificate as error:
-            if str(error) != self._problem:
-                self._problem = str(error)
-                log.error("certificate_unusable", problem=self._problem, remedy="the one read before stays in force")
-            return
-        self._loaded, self._version, self._problem = loaded, found, ""
-        log.info("certificate_loaded", file=str(self._files.cert))
+            self._files.look()
+            return self._files.value
 
     def ssl_context(self) -> ssl.SSLContext:
         """For asyncio and uvloop: each connection gets what is in force when it begins."""
@@ -108,7 +123,7 @@ class ServerCertificates:
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """For a gRPC server: the same."""
-        given = self._loaded
+        given = self.current()
 
         def fetch() -> Any:
             nonlocal given
@@ -119,7 +134,7 @@ class ServerCertificates:
             return _configuration(loaded)
 
         return grpc.dynamic_ssl_server_credentials(
-            _configuration(given), fetch, require_client_authentication=self._files.ca is not None
+            _configuration(given), fetch, require_client_authentication=self._mutual
         )
 
 
@@ -137,28 +152,15 @@ class ClientCertificates:
 
     def __init__(self, files: TlsFiles, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Blocks for a read. Raises :class:`UnusableCertificate`."""
-        self._files = files
-        self._monotonic = monotonic
-        self._looked_at = monotonic()
-        self._version = version(*files.present())
-        self.credentials = _client_credentials(files)
+        self._files = _Reloaded(files, _client_credentials, monotonic)
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials:
+        return self._files.value
 
     def changed(self) -> bool:
         """Whether :attr:`credentials` are new since the last call. Blocks for a look at the files, at most every second."""
-        now = self._monotonic()
-        if now - self._looked_at < _LOOK_SECONDS:
-            return False
-        self._looked_at = now
-        found = version(*self._files.present())
-        if found == self._version:
-            return False
-        try:
-            self.credentials = _client_credentials(self._files)
-        except UnusableCertificate as error:
-            log.error("certificate_unusable", problem=str(error), remedy="the one read before stays in force")
-            return False
-        self._version = found
-        return True
+        return self._files.look()
 
 
 def _load(files: TlsFiles) -> Loaded:
