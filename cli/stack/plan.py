@@ -122,7 +122,7 @@ def environment(
         "GATEWAY_KEYS_FILE": str(directory / "keys.json"),
         "GATEWAY_SINK_TARGET": _address(settings.sink.grpc_host, ports["SINK_GRPC_PORT"]),
         "GATEWAY_SINK_TOKEN": sink_token,
-        "GATEWAY_QUOTA_PROCESSES": str(settings.stack.gateways),
+        "GATEWAY_QUOTA_PROCESSES": str(settings.stack.gateway_processes),
         "SINK_TOKEN": sink_token,
         "SINK_ADMIN_TOKEN": admin_token,
         **{f"{name}_STARTS_DIR": str(starts_directory(directory)) for name in ("GATEWAY", "PROCESSORS", "SINK")},

@@ -81,6 +81,9 @@ def test_what_is_allowed_to_be_exposed_is(monkeypatch: pytest.MonkeyPatch) -> No
 def test_gateways_share_the_quotas(tmp_path: Path) -> None:
     environment = plan.environment(make(tmp_path, gateways=3), PORTS, "t", "a", {})
     assert environment["GATEWAY_QUOTA_PROCESSES"] == "3"
+    unasked = make(tmp_path)
+    environment = plan.environment(unasked, PORTS, "t", "a", {})
+    assert environment["GATEWAY_QUOTA_PROCESSES"] == str(unasked.stack.gateway_processes) != "0"
 
 
 def test_programs_and_their_order(tmp_path: Path) -> None:
