@@ -34,9 +34,12 @@ def run() -> Iterator[Result]:
     def ours() -> None:
         for data in bodies:
             values = wire.slice_batch(data, 1000).slices()
-            for value, event in zip(values, wire.parse_events(values), strict=True):
+            events = wire.parse_events(values)
+            all_ids = [validation.identifiers(event) for event in events if event is not None]
+            plain = validation.ids_are_plain(all_ids)
+            for value, event, ids in zip(values, events, all_ids, strict=True):
                 assert event is not None
-                assert not validation.event_problems(event, validation.identifiers(event), len(value), limits)
+                assert not validation.event_problems(event, ids, len(value), limits, plain=plain)
 
     def parse_and_serialize() -> None:
         for data in bodies:

@@ -32,6 +32,7 @@ _MAX_SIZE = (1 << 31) - 1
 _MAX_DEPTH = 100
 
 #: Tag bytes as every encoder writes them.
+_EVENT_FIELD = b"\x0a"
 _EVENT_BATCH_TAG = 0x0A
 _EVENTS_TAG = 0x1A
 
@@ -79,6 +80,10 @@ class SlicedBatch:
 
 def slice_single(data: bytes) -> bytes:
     """The event's bytes in an ``IngestEventRequest`` (empty when there is none). Raises :class:`WireError`."""
+    if data[:1] == _EVENT_FIELD:
+        size, start = _varint32(data, 1, len(data), _MAX_SIZE)
+        if start + size == len(data):  # the event and nothing else, as every client sends it
+            return data[start:]
     parts = [data[a:b] for number, a, b in _walk(data, 0, len(data), _MAX_DEPTH) if number == 1]
     return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import grpc
@@ -189,6 +190,8 @@ class GrpcDoor:
     def _answered(self, method: str, access: Access, handler: Handler) -> GrpcHandler:
         """`handler` for callers with `access`, with its errors as status codes, and counted."""
         seconds = self._metrics.request_seconds.labels(DOOR, method)
+        answered = partial(self._metrics.requests.labels, DOOR, method)
+        good = answered("OK")
 
         async def answer(_: object, context: Context) -> bytes:
             started = time.monotonic()
@@ -215,7 +218,7 @@ class GrpcDoor:
                 raise  # not reached either
             finally:
                 self._under_way -= 1
-                self._metrics.requests.labels(DOOR, method, code).inc()
+                (good if code == "OK" else answered(code)).inc()
                 seconds.observe(time.monotonic() - started)
 
         return answer
@@ -254,7 +257,8 @@ class GrpcDoor:
                 raise InvalidInput.of(
                     "event_batch.events", f"holds more than {error.limit} events, the limit of a batch"
                 ) from None
-            context.set_trailing_metadata(rejections_trailer(outcome))
+            if outcome.rejected_count:
+                context.set_trailing_metadata(rejections_trailer(outcome))
             return respond(outcome)
 
         return Access.INGEST, handler

@@ -127,8 +127,12 @@ def internal_error() -> Answer:
     return _answer(500, "INTERNAL", f"internal error; {RESEND}", headers=((b"retry-after", b"1"),))
 
 
+#: Made once: json.dumps makes an encoder for each call that wants other separators than its own.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def to_json(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _encode(document).encode("utf-8", "replace")
 
 
 def _answer(

@@ -7,12 +7,13 @@ Kafka confirmed *all* of them, answer. A bad event is an entry in the answer; a 
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from chaukas.spec.common.v1.events_pb2 import Event, EventBatch
 from chaukas.spec.server.v1.server_pb2 import IngestEventBatchRequest
@@ -22,7 +23,7 @@ from contracts import headers
 from contracts.errors import FieldViolation, InvalidInput, PermissionDenied
 from contracts.identity import Identity
 from contracts.spec_json import event_from_json, message_from_json
-from contracts.validation import Limits, batch_problems, event_problems, identifiers, type_name
+from contracts.validation import Limits, batch_problems, event_problems, identifiers, ids_are_plain, type_name
 from contracts.wire import SlicedBatch, TooManyEvents, WireError, parse_events, slice_batch, slice_single
 from gateway.admission import Admission, Lease
 from gateway.metrics import GatewayMetrics
@@ -46,9 +47,8 @@ OTHER_TENANT = "is not the API key's tenant"
 OTHER_PROJECT = "is not one of the API key's projects"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a door knows about a call beside its body."""
+class Call(NamedTuple):
+    """What a door knows about a call beside its body. A tuple, because it is made faster than a frozen dataclass."""
 
     identity: Identity
     door: str
@@ -59,8 +59,7 @@ class Call:
     charge: Charge = UNLIMITED
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     event_id: str
     #: Unix milliseconds.
     processed_at: int
@@ -111,6 +110,7 @@ class Ingest:
         self._publisher = publisher
         self._limits = limits
         self._metrics = metrics
+        self._accepted = functools.cache(metrics.accepted.labels)
         self._clock_ns = clock_ns
 
     def check(self, admission: Admission, lease: Lease) -> None:
@@ -209,7 +209,7 @@ class Ingest:
         finally:
             self._publisher.finish(work.delivery)
         await self._publisher.confirm(work.delivery, call.seconds)
-        self._metrics.accepted.labels(call.door).inc()
+        self._accepted(call.door).inc()
         return Accepted(ids[0], self._clock_ns() // 1_000_000)
 
     def _begin(self, call: Call, shell: EventBatch) -> _Work:
@@ -221,7 +221,7 @@ class Ingest:
     async def _confirm(self, call: Call, work: _Work) -> BatchOutcome:
         await self._publisher.confirm(work.delivery, call.seconds)
         work.outcome.accepted_count = work.delivery.sent
-        self._metrics.accepted.labels(call.door).inc(work.delivery.sent)
+        self._accepted(call.door).inc(work.delivery.sent)
         return work.outcome
 
 
@@ -243,12 +243,13 @@ class _Work:
         identity, limits, record = self.call.identity, self._ingest._limits, self.record
         tenant, projects = identity.tenant_id, identity.projects
         records: list[Record] = []
-        for index, (value, event) in enumerate(zip(values, events, strict=True), first_index):
+        all_ids = [identifiers(event) if event is not None else () for event in events]
+        plain = ids_are_plain(all_ids)
+        for index, (value, event, ids) in enumerate(zip(values, events, all_ids, strict=True), first_index):
             if event is None:
                 self._reject(index, "", (FieldViolation("", UNPARSEABLE),))
                 continue
-            ids = identifiers(event)
-            problems = event_problems(event, ids, len(value), limits)
+            problems = event_problems(event, ids, len(value), limits, plain=plain)
             if problems:
                 self._reject(index, ids[0], problems)
             elif ids[1] != tenant or (projects is not None and ids[2] not in projects):

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from contracts import validation
 from contracts.errors import FieldViolation
-from contracts.validation import ID_PATHS, Limits, batch_problems, event_problems, id_problem, identifiers, type_name
+from contracts.validation import (
+    ID_PATHS,
+    Limits,
+    batch_problems,
+    event_problems,
+    id_problem,
+    identifiers,
+    ids_are_plain,
+    type_name,
+)
 from tests.support.events import event, seeded_sessions
 
 
@@ -134,3 +143,14 @@ def test_the_fast_look_never_differs_from_the_rules(values: dict[str, str], numb
     expected |= {name for name in ("event_id", "tenant_id") if not getattr(made, name)}
     expected |= set() if made.type else {"type"}
     assert set(problems(made)) == expected
+
+
+@pytest.mark.parametrize("char", [*map(chr, range(0x20)), "\x7f", "\x85", "é", "\u00a0", "\u2028"])
+def test_one_look_at_many_events_lets_nothing_pass_that_a_look_at_each_would_not(char: str) -> None:
+    good = identifiers(pb.Event(event_id="e-1 ~!", tenant_id="t", span_id="s"))
+    odd = pb.Event(event_id="e", tenant_id="t", type=pb.EVENT_TYPE_ERROR, session_id=f"a{char}b")
+    assert ids_are_plain([good, ()])
+    assert not ids_are_plain([good, identifiers(odd)])
+    assert event_problems(odd, identifiers(odd), 1, Limits(), plain=False) == event_problems(
+        odd, identifiers(odd), 1, Limits()
+    )
