@@ -61,8 +61,8 @@ def bench() -> Iterator[Bench]:
 
 def run_batch() -> Iterator[Result]:
     plan = Plan("grpc-batch", 0, "", connections=4, in_flight=8)
-    with bench() as running:
-        yield from _compare("gateway-batch", running, plan, "events of durable gRPC batches of 100", 3.1)
+    with bench() as running, processes.bare_gateway(running.kafka) as bare:
+        yield from _compare("gateway-batch", running, plan, "events of durable gRPC batches of 100", 3.1, bare)
 
 
 def run_unary() -> Iterator[Result]:
@@ -79,11 +79,16 @@ def run_http() -> Iterator[Result]:
         yield from _compare("gateway-http", running, single, "single durable events", 2.0)
 
 
-def _compare(name: str, running: Bench, plan: Plan, what: str, goal: float) -> Iterator[Result]:
+def _compare(
+    name: str, running: Bench, plan: Plan, what: str, goal: float, bare: Target | None = None
+) -> Iterator[Result]:
+    """`bare`: what gRPC and Kafka's client library take alone, if that is measured."""
     _cost(running.gateway, replace(plan, seconds=WARM_SECONDS, seed=1))
     _cost(running.nothing, replace(plan, seconds=1.0))
-    ours, theirs = [], []
+    ours, theirs, alone = [], [], []
     for number in range(ROUNDS):
+        if bare is not None:
+            alone.append(_cost(bare, replace(plan, seconds=NOTHING_SECONDS, seed=2 + number)))
         theirs.append(_cost(running.nothing, replace(plan, seconds=NOTHING_SECONDS)))
         ours.append(_cost(running.gateway, replace(plan, seconds=SECONDS, seed=2 + number)))
     server = "grpc.aio server that does nothing" if plan.kind.startswith("grpc") else "HTTP handler that does nothing"
@@ -94,6 +99,10 @@ def _compare(name: str, running: Bench, plan: Plan, what: str, goal: float) -> I
     cost = statistics.median(cost.all for cost in ours)
     floor = statistics.median(cost.all for cost in theirs)
     yield result(what, server, cost, floor, goal)
+    if alone:
+        libraries = statistics.median(cost.all for cost in alone)
+        yield result("grpc.aio and confluent-kafka alone, the same records", server, libraries, floor)
+        yield result(what, "grpc.aio and confluent-kafka alone", cost, libraries)
     yield result("of these, librdkafka's threads", what, statistics.median(cost.librdkafka for cost in ours), cost)
     yield result("the callers (not counted above)", what, statistics.median(cost.caller for cost in ours), cost)
 

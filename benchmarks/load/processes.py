@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -81,12 +81,20 @@ def gateway(
         process.wait(30)
 
 
-@contextmanager
-def nothing() -> Iterator[Target]:
+def nothing() -> AbstractContextManager[Target]:
     """The servers of :mod:`benchmarks.load.nothing`."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.load.nothing"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    return _served("benchmarks.load.nothing")
+
+
+def bare_gateway(kafka: KafkaSettings) -> AbstractContextManager[Target]:
+    """The server of :mod:`benchmarks.load.bare_gateway`."""
+    return _served("benchmarks.load.bare_gateway", kafka.bootstrap_servers, kafka.topics.raw)
+
+
+@contextmanager
+def _served(*module_and_arguments: str) -> Iterator[Target]:
+    command = [sys.executable, "-m", *module_and_arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
