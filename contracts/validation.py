@@ -60,10 +60,11 @@ _FIRST = ("event_id", "tenant_id", "project_id", "session_id", "trace_id")
 _TOP = (*_FIRST, *(path for path in ID_PATHS if "." not in path and path not in _FIRST))
 _CONTENT = {field.name for field in Event.DESCRIPTOR.oneofs_by_name["content"].fields}
 #: The ids inside each kind of content that has some. (`redaction` and `infrastructure`, which are rare, have some too.)
-_NESTED_CONTENT: dict[str | None, Callable[[Event], str | tuple[str, ...]]] = {
+_NESTED_CONTENT: dict[str | None, Callable[[Event], tuple[str, ...]]] = {
+    # The event's own id stands before them: attrgetter gives a tuple for two names or more.
     parent: cast(
-        Callable[[Event], str | tuple[str, ...]],
-        attrgetter(*(path for path in ID_PATHS if path.startswith(f"{parent}."))),
+        Callable[[Event], tuple[str, ...]],
+        attrgetter("event_id", *(path for path in ID_PATHS if path.startswith(f"{parent}."))),
     )
     for parent in sorted(_CONTENT & {path.partition(".")[0] for path in ID_PATHS if "." in path})
 }
@@ -87,12 +88,17 @@ class Limits:
 
 
 def ids_are_plain(all_ids: Iterable[tuple[str, ...]]) -> bool:
-    """All of them are ASCII without control characters: one look at many events costs half of one at each.
+    """All of them are short and ASCII without control characters: one look at many events costs half of one at each.
 
-    False says nothing: some other character is in one of them, or one is bad.
+    False says nothing: those of one event are long together, some other character is in one, or one is bad.
     """
-    joined = "".join(map("".join, all_ids))
-    return joined.isascii() and len(joined.encode().translate(None, _ASCII_CONTROL)) == len(joined)
+    events = list(map("".join, all_ids))
+    joined = "".join(events)
+    return (
+        joined.isascii()
+        and max(map(len, events), default=0) <= MAX_ID_BYTES  # the sum of an event's lengths is more than each
+        and len(joined.encode().translate(None, _ASCII_CONTROL)) == len(joined)
+    )
 
 
 def event_problems(
@@ -103,17 +109,14 @@ def event_problems(
     `ids` is ``identifiers(event)`` (callers need it anyway), `size` the length of the event's own bytes, `plain` what
     :func:`ids_are_plain` said of ids with these among them. Field names are relative to the event; ``""`` is the event itself.
     """
-    joined = "".join(ids)
     timestamp = event.timestamp  # an absent one reads as 1970
     nested = _NESTED_CONTENT.get(event.WhichOneof("content"))
-    # isprintable() is stricter than the rule (it refuses a no-break space), and the sum of lengths is more than each.
     if (
         ids[Fields.EVENT_ID]
         and ids[Fields.TENANT_ID]
         and event.type != EVENT_TYPE_UNSPECIFIED
         and size <= limits.event_max_bytes
-        and (plain or (joined.isascii() and joined.isprintable()))
-        and (len(joined) <= MAX_ID_BYTES or max(map(len, ids)) <= MAX_ID_BYTES)
+        and (plain or _are_plain(ids))
         and MIN_TIMESTAMP_SECONDS <= timestamp.seconds <= MAX_TIMESTAMP_SECONDS
         and 0 <= timestamp.nanos <= 999_999_999
         and (nested is None or _are_plain(nested(event)))
@@ -144,9 +147,14 @@ def id_problem(value: str) -> str:
     return ""
 
 
-def _are_plain(ids: str | tuple[str, ...]) -> bool:
-    joined = ids if isinstance(ids, str) else "".join(ids)
-    return len(joined) <= MAX_ID_BYTES and joined.isascii() and joined.isprintable()
+def _are_plain(ids: tuple[str, ...]) -> bool:
+    joined = "".join(ids)
+    # isprintable() is stricter than the rule (it refuses a no-break space), and the sum of lengths is more than each.
+    return (
+        joined.isascii()
+        and joined.isprintable()
+        and (len(joined) <= MAX_ID_BYTES or max(map(len, ids)) <= MAX_ID_BYTES)
+    )
 
 
 def _in_range(timestamp: Timestamp) -> bool:

@@ -228,12 +228,12 @@ class Ingest:
 class _Work:
     """One call's events on their way to Kafka."""
 
-    __slots__ = ("_ingest", "_tail", "_timestamp_ms", "call", "delivery", "outcome")
+    __slots__ = ("_headers", "_ingest", "_timestamp_ms", "call", "delivery", "outcome")
 
     def __init__(self, ingest: Ingest, call: Call, outcome: BatchOutcome, received_at_ns: int) -> None:
         self._ingest = ingest
         self._timestamp_ms = received_at_ns // 1_000_000
-        self._tail = _common_headers(outcome.batch_id, received_at_ns, call.traceparent)
+        self._headers = _headers(call, outcome.batch_id, received_at_ns)
         self.call = call
         self.outcome = outcome
         self.delivery: Delivery = ingest._publisher.begin(call.lease)
@@ -270,19 +270,12 @@ class _Work:
         self.offer(index, (event.SerializeToString(),), (event,))
 
     def record(self, value: bytes, event: Event, ids: tuple[str, ...]) -> Record:
-        """Of a good event."""
-        event_id, tenant_id, project_id, session_id, trace_id, *_ = ids
-        return (
-            value,
-            session_id or trace_id or event_id,
-            {
-                headers.TENANT_ID: tenant_id,
-                headers.PROJECT_ID: project_id,
-                headers.EVENT_ID: event_id,
-                headers.EVENT_TYPE: type_name(event.type),
-                **self._tail,
-            },
-        )
+        """Of a good event of the caller's tenant."""
+        made = self._headers.copy()
+        made[headers.PROJECT_ID] = ids[2]
+        made[headers.EVENT_ID] = ids[0]
+        made[headers.EVENT_TYPE] = type_name(event.type)
+        return value, ids[3] or ids[4] or ids[0], made
 
     def send(self, records: Sequence[Record]) -> None:
         self._ingest._publisher.send(self.delivery, records, self._timestamp_ms)
@@ -322,13 +315,21 @@ def _foreign(ids: tuple[str, ...], identity: Identity) -> FieldViolation | None:
     return None
 
 
-def _common_headers(batch_id: str, received_at_ns: int, traceparent: str | None) -> Headers:
-    tail: Headers = {headers.RECEIVED_AT_NS: str(received_at_ns).encode(), headers.SCHEMA: _SCHEMA}
+def _headers(call: Call, batch_id: str, received_at_ns: int) -> Headers:
+    """Of every record of a call, in the order in which readers expect them; those of each event are filled in."""
+    made: Headers = {
+        headers.TENANT_ID: call.identity.tenant_id,
+        headers.PROJECT_ID: "",
+        headers.EVENT_ID: "",
+        headers.EVENT_TYPE: "",
+        headers.RECEIVED_AT_NS: b"%d" % received_at_ns,
+        headers.SCHEMA: _SCHEMA,
+    }
     if batch_id:
-        tail[headers.BATCH_ID] = batch_id
-    if traceparent is not None:
-        tail[headers.TRACEPARENT] = traceparent
-    return tail
+        made[headers.BATCH_ID] = batch_id
+    if call.traceparent is not None:
+        made[headers.TRACEPARENT] = call.traceparent
+    return made
 
 
 def _printable(event_id: object) -> str:
