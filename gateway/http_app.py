@@ -8,6 +8,7 @@ Paths are served with and without the prefix ``/v1``.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -117,6 +118,9 @@ class HttpDoor:
         self._queries = queries
         self._metrics = metrics
         self._readiness = readiness
+        # Paths are those of the routes, codes our own: neither grows with what callers send.
+        self._answered = functools.cache(metrics.requests.labels)
+        self._seconds = functools.cache(metrics.request_seconds.labels)
         self._openapi = to_json(openapi_document())
         #: By path; beside them there is only what :meth:`_public` answers.
         self.routes = {
@@ -160,8 +164,8 @@ class HttpDoor:
             answer = internal_error()
         finally:
             code = "gone" if answer is None else str(answer.status)
-            self._metrics.requests.labels(DOOR, path, code).inc()
-            self._metrics.request_seconds.labels(DOOR, path).observe(time.monotonic() - started)
+            self._answered(DOOR, path, code).inc()
+            self._seconds(DOOR, path).observe(time.monotonic() - started)
             if lease is not None and answer is None:
                 lease.done()
         if answer is not None:

@@ -49,6 +49,8 @@ def body_format(headers: dict[str, str]) -> Format:
 
 
 def wants_protobuf(headers: dict[str, str]) -> bool:
+    if headers.get("accept", "*/*") == "*/*":  # what most send, the SDK too
+        return False
     accepted = (part.partition(";")[0].strip().lower() for part in headers.get("accept", "").split(","))
     return any(media_type in _PROTOBUF_TYPES for media_type in accepted)
 

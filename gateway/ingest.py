@@ -203,12 +203,14 @@ class Ingest:
         if foreign is not None:
             self._metrics.count_rejection(call.door, foreign.field)
             raise PermissionDenied(f"event.{foreign}")
-        work = _Work(self, call, BatchOutcome(""), self._clock_ns())
+        received_at_ns = self._clock_ns()
+        record = _record(_headers(call, "", received_at_ns), value, event, ids)
+        delivery = self._publisher.begin(call.lease)
         try:
-            work.send([work.record(value, event, ids)])
+            self._publisher.send(delivery, (record,), received_at_ns // 1_000_000)
         finally:
-            self._publisher.finish(work.delivery)
-        await self._publisher.confirm(work.delivery, call.seconds)
+            self._publisher.finish(delivery)
+        await self._publisher.confirm(delivery, call.seconds)
         self._accepted(call.door).inc()
         return Accepted(ids[0], self._clock_ns() // 1_000_000)
 
@@ -240,7 +242,7 @@ class _Work:
 
     def offer(self, first_index: int, values: Sequence[bytes], events: Sequence[Event | None]) -> None:
         """Send the good ones of these events, note the others. The hot path."""
-        identity, limits, record = self.call.identity, self._ingest._limits, self.record
+        identity, limits, made = self.call.identity, self._ingest._limits, self._headers
         tenant, projects = identity.tenant_id, identity.projects
         records: list[Record] = []
         all_ids = [identifiers(event) if event is not None else () for event in events]
@@ -257,7 +259,7 @@ class _Work:
                 assert foreign is not None
                 self._reject(index, ids[0], (foreign,))
             else:
-                records.append(record(value, event, ids))
+                records.append(_record(made, value, event, ids))
         self.send(records)
 
     def offer_json(self, index: int, document: Any) -> None:
@@ -268,14 +270,6 @@ class _Work:
             self._reject(index, _printable(event_id), error.violations)
             return
         self.offer(index, (event.SerializeToString(),), (event,))
-
-    def record(self, value: bytes, event: Event, ids: tuple[str, ...]) -> Record:
-        """Of a good event of the caller's tenant."""
-        made = self._headers.copy()
-        made[headers.PROJECT_ID] = ids[2]
-        made[headers.EVENT_ID] = ids[0]
-        made[headers.EVENT_TYPE] = type_name(event.type)
-        return value, ids[3] or ids[4] or ids[0], made
 
     def send(self, records: Sequence[Record]) -> None:
         self._ingest._publisher.send(self.delivery, records, self._timestamp_ms)
@@ -330,6 +324,15 @@ def _headers(call: Call, batch_id: str, received_at_ns: int) -> Headers:
     if call.traceparent is not None:
         made[headers.TRACEPARENT] = call.traceparent
     return made
+
+
+def _record(made: Headers, value: bytes, event: Event, ids: tuple[str, ...]) -> Record:
+    """Of a good event of the caller's tenant; `made` are its call's headers."""
+    own = made.copy()
+    own[headers.PROJECT_ID] = ids[2]
+    own[headers.EVENT_ID] = ids[0]
+    own[headers.EVENT_TYPE] = type_name(event.type)
+    return value, ids[3] or ids[4] or ids[0], own
 
 
 def _printable(event_id: object) -> str:
