@@ -53,7 +53,7 @@ READINESS_SERVICE = "readiness"
 #: Kept back from a caller's deadline so that the answer arrives before it: share of it, and seconds at most.
 _DEADLINE_SHARE, _DEADLINE_SECONDS = 0.2, 0.25
 #: What grpc gets to write the last answers before the process ends, seconds.
-_WRITE_SECONDS = 0.1
+_WRITE_SECONDS = 0.2
 
 log = get_logger(__name__)
 
