@@ -39,7 +39,7 @@ def run() -> Iterator[Result]:
             plain = validation.ids_are_plain(all_ids)
             for value, event, ids in zip(values, events, all_ids, strict=True):
                 assert event is not None
-                assert not validation.event_problems(event, ids, len(value), limits, plain=plain)
+                assert not validation.event_problems(event, ids, len(value), limits, plain)
 
     def parse_and_serialize() -> None:
         for data in bodies:

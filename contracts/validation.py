@@ -72,12 +72,15 @@ _NESTED_CONTENT: dict[str | None, Callable[[Event], tuple[str, ...]]] = {
 #: All ids at the top of an event, in one call; the first five in the order of :class:`Fields`.
 identifiers = cast(Callable[[Event], tuple[str, ...]], attrgetter(*_TOP))
 
-_TYPE_NAMES: dict[int, str] = {number: name for name, number in EventType.items()}
+
+class _TypeNames(dict[int, str]):
+    def __missing__(self, number: int) -> str:
+        return f"EVENT_TYPE_{number}"
 
 
-def type_name(number: int) -> str:
-    """Name of an event type; ``EVENT_TYPE_<number>`` for one this version of the spec does not know."""
-    return _TYPE_NAMES.get(number) or f"EVENT_TYPE_{number}"
+#: Name of an event type; ``EVENT_TYPE_<number>`` for one this version of the spec does not know. Not a function of ours: it
+#: is called for every event.
+type_name: Callable[[int], str] = _TypeNames({number: name for name, number in EventType.items()}).__getitem__
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def ids_are_plain(all_ids: Iterable[tuple[str, ...]]) -> bool:
 
 
 def event_problems(
-    event: Event, ids: tuple[str, ...], size: int, limits: Limits, *, plain: bool | None = None
+    event: Event, ids: tuple[str, ...], size: int, limits: Limits, plain: bool = False
 ) -> Sequence[FieldViolation]:
     """The broken rules of one event; empty when it is good.
 
@@ -112,8 +115,8 @@ def event_problems(
     timestamp = event.timestamp  # an absent one reads as 1970
     nested = _NESTED_CONTENT.get(event.WhichOneof("content"))
     if (
-        ids[Fields.EVENT_ID]
-        and ids[Fields.TENANT_ID]
+        ids[0]  # Fields.EVENT_ID and TENANT_ID, without looking them up
+        and ids[1]
         and event.type != EVENT_TYPE_UNSPECIFIED
         and size <= limits.event_max_bytes
         and (plain or _are_plain(ids))

@@ -251,7 +251,7 @@ class _Work:
             if event is None:
                 self._reject(index, "", (FieldViolation("", UNPARSEABLE),))
                 continue
-            problems = event_problems(event, ids, len(value), limits, plain=plain)
+            problems = event_problems(event, ids, len(value), limits, plain)
             if problems:
                 self._reject(index, ids[0], problems)
             elif ids[1] != tenant or (projects is not None and ids[2] not in projects):
