@@ -218,8 +218,8 @@ class Publisher:
     def close(self, timeout_seconds: float) -> int:
         """Deliver what is queued; returns how many records were left. Blocks up to the timeout; for any thread."""
         with self._taking:
-            self._closed = True
             left = self._producer.flush(timeout_seconds)
+            self._closed = True
         # A closed loop has nobody left who waits.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._end)
@@ -231,20 +231,22 @@ class Publisher:
 
     def _take_reports(self) -> None:
         """The reports that are there; then comes again, soon while calls wait for more."""
-        # Not held by another thread but close(), which takes them all.
-        if not self._closed and self._taking.acquire(blocking=False):
-            try:
-                self._producer.poll(0)
-                for producer, _ in self._retired:
-                    producer.poll(0)
-            finally:
-                self._taking.release()
-        if self._retired:
-            self._let_go()
-        if self._fatal:
-            self._replace()
-        self._settle_finished()
-        self._come_again()
+        try:
+            # Held by close() alone, which takes them all.
+            if self._taking.acquire(blocking=False):
+                try:
+                    self._producer.poll(0)
+                    for producer, _ in self._retired:
+                        producer.poll(0)
+                finally:
+                    self._taking.release()
+            if self._retired:
+                self._let_go()
+            if self._fatal:
+                self._replace()
+        finally:
+            self._settle_finished()
+            self._come_again()
 
     def _come_again(self) -> None:
         self._timer.cancel()

@@ -45,6 +45,14 @@ class FakeProducer:
         self.room = 1_000_000
         self.refusal: Exception | None = None
         self.purged = threading.Event()
+        #: Threads.
+        self.polled_by: set[int] = set()
+        #: Raised by the next poll.
+        self.poll_fails: Exception | None = None
+        self.flushing = threading.Event()
+        #: While it is not set, flush waits before it takes the reports that are there.
+        self.flush_gate = threading.Event()
+        self.flush_gate.set()
         self._reports: queue.Queue[tuple[Any, KafkaProblem | None]] = queue.Queue()
 
     def produce(
@@ -75,7 +83,15 @@ class FakeProducer:
         for record in self.records:
             self.report(record, problem)
 
+    def take(self, record: Record) -> None:
+        """Its report is taken now, on this thread."""
+        record.on_delivery(None, None)
+
     def poll(self, timeout: float) -> int:
+        self.polled_by.add(threading.get_ident())
+        if self.poll_fails is not None:
+            error, self.poll_fails = self.poll_fails, None
+            raise error
         try:
             report, problem = self._reports.get(timeout=timeout)
         except queue.Empty:
@@ -84,6 +100,8 @@ class FakeProducer:
         return 1
 
     def flush(self, timeout: float) -> int:
+        self.flushing.set()
+        self.flush_gate.wait(timeout)
         while not self._reports.empty():
             self.poll(0)
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -162,3 +163,39 @@ async def test_a_producer_with_a_fatal_error_is_replaced_and_its_calls_end() -> 
     setup.producer.report_all()
     await setup.publisher.confirm(again, 5)
     setup.close()
+
+
+async def test_the_loop_takes_the_reports_itself() -> None:
+    setup = Setup()
+    delivery = setup.send(1)
+    setup.producer.report_all()
+    await setup.publisher.confirm(delivery, 5)
+    assert setup.producer.polled_by == {threading.get_ident()}
+    setup.close()
+
+
+async def test_a_look_at_the_reports_that_fails_is_not_the_last() -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+    setup = Setup()
+    delivery = setup.send(2)
+    setup.producer.report_all()
+    setup.producer.poll_fails = RuntimeError("once")
+    await setup.publisher.confirm(delivery, 5)
+    assert [str(error) for error in told] == ["once"]
+    setup.close()
+
+
+async def test_who_waits_is_answered_while_the_rest_is_delivered() -> None:
+    setup = Setup()
+    first, second = setup.send(1), setup.send(1)
+    setup.producer.flush_gate.clear()
+    closing = asyncio.create_task(asyncio.to_thread(setup.publisher.close, 5.0))
+    await until(setup.producer.flushing.is_set)
+    await asyncio.to_thread(setup.producer.take, setup.producer.records[0])  # as by the flush
+    await setup.publisher.confirm(first, 5)
+    assert not second.future.done()
+    setup.producer.report(setup.producer.records[1])
+    setup.producer.flush_gate.set()
+    await closing
+    await setup.publisher.confirm(second, 5)
