@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import catalogue
+from benchmarks import catalogue, report
 from benchmarks.measure import Result
 
 
@@ -45,6 +45,7 @@ def test_results_are_kept_with_what_they_belong_to(
     assert {"python", "grpcio", "protobuf", "librdkafka", "kafka", "clickhouse"} <= document["versions"].keys()
     assert set(document["commit"]) == {"id", "changed"}
     assert "1.50" in capsys.readouterr().out
+    assert "| `good` | ours | theirs | 1.50 | ≤ 1.60 |" in report.markdown(document)
 
 
 @pytest.mark.usefixtures("names")
