@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from benchmarks.gateway_doors import WARM_SECONDS, bench
@@ -18,7 +17,7 @@ from benchmarks.measure import Result
 NAME = "gateway-idle"
 CONNECTIONS = 1000
 EVENTS_PER_SECOND, EVENTS_PER_CALL = 10_000, 10
-ROUNDS, SECONDS, QUIET_SECONDS = 3, 4.0, 8.0
+ROUNDS, SECONDS, QUIET_SECONDS = 5, 4.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -45,15 +44,15 @@ def run() -> Iterator[Result]:
         )
         processes.call(replace(plan, rate=0.0, seconds=WARM_SECONDS))  # the broker's JVM above all
         quiet, memory = _idle(gateway), gateway.rss_bytes()
-        without = [_load(gateway, replace(plan, seed=2 + number)) for number in range(ROUNDS)]
-        loaded = gateway.rss_bytes()
-        with ExitStack() as stack:
-            before = gateway.rss_bytes()
-            stack.enter_context(idle_connections(gateway.ports["grpc"], CONNECTIONS))
-            held = gateway.rss_bytes() - before
-            crowded = _idle(gateway)
-            beside = [_load(gateway, replace(plan, seed=20 + number)) for number in range(ROUNDS)]
-            peak = gateway.rss_bytes()
+        with idle_connections(gateway.ports["grpc"], CONNECTIONS):
+            held, crowded = gateway.rss_bytes() - memory, _idle(gateway)
+        without, beside = [], []
+        for number in range(ROUNDS):
+            without.append(_load(gateway, replace(plan, seed=2 + number)))
+            loaded = gateway.rss_bytes()
+            with idle_connections(gateway.ports["grpc"], CONNECTIONS):
+                beside.append(_load(gateway, replace(plan, seed=20 + number)))
+                peak = gateway.rss_bytes()
 
     def result(what: str, baseline: str, measured: float, base: float, events: int = 0) -> Result:
         return Result(NAME, what, baseline, measured, base, events)
