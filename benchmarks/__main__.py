@@ -6,6 +6,7 @@ A benchmark that fails does not keep the others from running; the exit code is 1
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 import traceback
@@ -25,6 +26,7 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, help="default: below benchmarks/results/, with the time in its name")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     path = options.json or report.DIRECTORY / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     about = machine.describe()
     results: list[Result] = []

@@ -36,9 +36,9 @@ from tests.support.stack import PROCESSES, Client, Stack
 from tests.support.waiting import wait_for
 
 NAME = "pipeline"
-CALLS, PER_CALL = 2500, 100
+CALLS, PER_CALL = 1000, 100
 EVENTS = CALLS * PER_CALL
-WARM_CALLS = 1000
+WARM_CALLS = 500
 PROJECT = "bench"
 #: Events of the floors of processors and sink.
 FLOOR_EVENTS = 100_000
