@@ -45,6 +45,8 @@ SHOWN = 14
 OURS = ("gateway", "processors", "sink", "contracts", "runtime")
 #: Innermost functions that wait, or of which nobody knows whether they do.
 _WAITS = re.compile(r"^((epoll_p?wait|syscall|poll|select|pthread_\w+|sem_\w+) |0x[0-9a-f]+ \(libc\.)")
+#: Innermost Python frames that wait, which the sampler takes for busy now and then; a thread's own ``run`` is C code that polls.
+_PARKED = re.compile(r"^(Condition\.wait|Event\.wait|Thread\.run) \(threading\.py|^_worker \(concurrent/")
 #: What the kernel does for us.
 _KERNEL = {
     "sendmsg",
@@ -159,7 +161,8 @@ def _read(stacks: Path) -> Iterator[Sample]:
 def _by_owner(samples: list[Sample]) -> Counter[str]:
     found: Counter[str] = Counter()
     for frames, count in samples:
-        found[_owner(frames[-1])] += count
+        if not _PARKED.match(frames[-1]):
+            found[_owner(frames[-1])] += count
     return found
 
 
@@ -169,6 +172,8 @@ def _owner(frame: str) -> str:
         return frame
     file = match["file"].rpartition(":")[0] or match["file"]
     top = file.split("/")[0]
+    if top == "asyncio":
+        return "the event loop: uvloop's, gRPC's and the kernel's code"
     return f"{file} {match['function']}" if top in OURS else f"{top} (package)"
 
 
