@@ -59,8 +59,8 @@ def run() -> Iterator[Result]:
 
     many = f"beside {CONNECTIONS} idle connections"
     rate = f"{EVENTS_PER_SECOND} events/s in batches of {EVENTS_PER_CALL}"
-    yield result("CPU of an idle gateway, cores", "one core", quiet, 1)
-    yield result(f"CPU with {CONNECTIONS} idle connections, cores", "one core", crowded, 1)
+    yield result(f"CPU of an idle gateway ({quiet:.2%} of a core)", "one core", quiet, 1)
+    yield result(f"CPU with {CONNECTIONS} idle connections ({crowded:.2%} of a core)", "one core", crowded, 1)
     yield result(
         f"memory of {CONNECTIONS} idle connections ({held / CONNECTIONS / 1024:.0f} KiB each)",
         "an idle gateway's",
