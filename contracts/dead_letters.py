@@ -54,25 +54,33 @@ def dead_letter_id(topic: str, partition: int, offset: int, stage: Stage) -> str
     return str(uuid.uuid5(_NAMESPACE, f"{topic}\x00{partition}\x00{offset}\x00{stage.value}"))
 
 
-def build(record: SourceRecord, stage: Stage, reason: Reason, message: str) -> dead_letter_pb2.DeadLetter:
-    """The letter for `record`. Pure: `first_seen` is the record's own Kafka time, so a repeat is byte-identical."""
+def build(
+    record: SourceRecord, stage: Stage, reason: Reason, message: str, *, withhold: bool = False
+) -> dead_letter_pb2.DeadLetter:
+    """The letter for `record`. Pure: `first_seen` is the record's own Kafka time, so a repeat is byte-identical.
+
+    `withhold`: without the value, and without headers that anybody may have written.
+    """
     tenant = next((value for name, value in record.headers if name == h.TENANT_ID and value), b"")
     letter = dead_letter_pb2.DeadLetter(
         dead_letter_id=dead_letter_id(record.topic, record.partition, record.offset, stage),
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        value=record.value or b"",
+        value=b"" if withhold else record.value or b"",
         timestamp_ms=record.timestamp_ms,
         stage=stage.value,
         reason=reason.value,
         message=message,
         first_seen_ns=record.timestamp_ms * 1_000_000,
         tenant_id=tenant.decode(errors="replace"),
+        withheld=withhold,
     )
     if record.key is not None:
         letter.key = record.key
     for name, value in record.headers:
+        if withhold and name not in h.GATEWAY_HEADERS:
+            continue
         header = letter.headers.add(name=name)
         if value is not None:
             header.value = value

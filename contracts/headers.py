@@ -34,6 +34,11 @@ REPLAY_OF = "replay_of"
 STAGE = "stage"
 REASON = "reason"
 
+#: What a record of the gateway may have.
+GATEWAY_HEADERS = frozenset(
+    (TENANT_ID, PROJECT_ID, EVENT_ID, EVENT_TYPE, RECEIVED_AT_NS, BATCH_ID, SCHEMA, TRACEPARENT, REPLAY_OF)
+)
+
 EVENT_SCHEMA = "chaukas.spec.common.v1.Event"
 HANDOFF_SCHEMA = "chaukas.gateway.v1.HandoffFact"
 MCP_CALL_SCHEMA = "chaukas.gateway.v1.McpCallFact"

@@ -18,7 +18,8 @@ import uvloop
 from mode import Service
 
 from contracts.errors import Unavailable
-from processors.app import Processors, build
+from contracts.redaction import InvalidRules
+from processors.app import Processors, build, load_redactor
 from processors.watchdog import ReadWatchdog, idle
 from runtime import http, logs, starts
 from runtime.kafka import TopicMisconfigured, check_topics
@@ -69,6 +70,11 @@ def main() -> None:
             logging.getLogger(chatty).setLevel(logging.WARNING)
     logger = logs.get_logger(__name__)
     try:
+        redactor = load_redactor(settings)
+    except InvalidRules as error:
+        print(f"PROCESSORS_REDACTION_FILE={settings.redaction_file}:\n{error}", file=sys.stderr)
+        raise SystemExit(EXIT_CONFIG) from None
+    try:
         check_topics(kafka)
     except TopicMisconfigured as error:
         logger.critical("the topics are not right", problem=str(error))
@@ -78,7 +84,7 @@ def main() -> None:
         raise SystemExit(EXIT_UNAVAILABLE) from None
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    processors = build(settings, kafka)
+    processors = build(settings, kafka, redactor)
     loop.run_until_complete(processors.agent.ask_accepted())
     port = settings.http_port + settings.instance if settings.http_port else 0
     try:
@@ -90,7 +96,11 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     logger.info(
-        "starting", group=processors.app.conf.id, instance=settings.instance, window_offsets=settings.window_offsets
+        "starting",
+        group=processors.app.conf.id,
+        instance=settings.instance,
+        window_offsets=settings.window_offsets,
+        redaction_version=None if redactor is None else redactor.fingerprint,
     )
     starts.begin(settings.starts_dir, f"processors-{settings.instance}", processors.registry)
     watchdog = ReadWatchdog(lambda: idle(processors.app), kafka_unread(kafka), stall_seconds=settings.stall_seconds)

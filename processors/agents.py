@@ -25,9 +25,11 @@ from contracts.topics import Topics
 from processors import emit
 from processors.flood import Flood, FloodOfDeadLetters
 from processors.intake import BadRecord, RawRecord
+from processors.intake import read as read_event
 from processors.metrics import Metrics, record_age_seconds
 from processors.pipeline import Output, PartitionState, process_all
 from processors.rebuild import Reader, raw_record, rebuild
+from processors.redact import Redactor
 from processors.transport import Abandoned, Batch, Outbox, StopWorker
 from processors.window import Window
 from runtime.logs import get_logger
@@ -74,6 +76,7 @@ class EnrichAgent:
         metrics: Metrics,
         accepted_until_ms: int = 0,
         ask_accepted: Callable[[], int] | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         self._topics = topics
         self._window = window
@@ -84,6 +87,8 @@ class EnrichAgent:
         self._accepted_until_ms = accepted_until_ms
         #: What holds by now (blocking), asked when a flood is about to stop the worker.
         self._ask_accepted = ask_accepted
+        #: None: no rules, nothing is redacted.
+        self._redactor = redactor
         self._partitions: dict[int, Partition] = {}
         self._readers = ThreadPoolExecutor(REBUILDS_AT_ONCE, thread_name_prefix="rebuild")
 
@@ -143,6 +148,7 @@ class EnrichAgent:
             self._window,
             working,
             self._accepted_until_ms,
+            read_event if self._redactor is None else self._redactor.read,
         )
         working()  # still ours?
         taken = time.monotonic() - started
@@ -172,7 +178,8 @@ class EnrichAgent:
                 emit.check_size(output.enriched, source)
             except BadRecord as bad:
                 self._count_towards_flood(partition.flood, bad, source)
-                emit.emit_dead_letter(outbox, self._topics, source, bad)
+                withhold = self._redactor is not None and self._redactor.withholds(source, bad)
+                emit.emit_dead_letter(outbox, self._topics, source, bad, withhold=withhold)
                 counts.dead_letter(bad, source)
             else:
                 partition.flood.good()

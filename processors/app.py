@@ -9,10 +9,12 @@ import faust
 from prometheus_client import CollectorRegistry
 
 from contracts.dead_letters import Stage
+from contracts.redaction import InvalidRules, parse_rules
 from contracts.topics import DEAD_LETTER_MAX_BYTES
 from processors.agents import EnrichAgent
 from processors.metrics import Metrics, TransportCollector
 from processors.rebuild import kafka_reader
+from processors.redact import Redactor
 from processors.transport import BatchApp, BatchSchema, Options
 from processors.window import Window
 from runtime.control import accepted_until
@@ -23,6 +25,9 @@ from runtime.settings.kafka import KafkaSettings
 from runtime.settings.processors import ProcessorsSettings
 
 logger = get_logger(__name__)
+
+#: Of PROCESSORS_REDACTION_SECRET: who can guess it can guess short values behind their hashes.
+MIN_SECRET_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +40,8 @@ class Processors:
     readiness: Readiness
 
 
-def build(settings: ProcessorsSettings, kafka: KafkaSettings) -> Processors:
-    """Wire everything; no I/O. The app is run by ``python -m processors``, or by Faust's own worker."""
+def build(settings: ProcessorsSettings, kafka: KafkaSettings, redactor: Redactor | None = None) -> Processors:
+    """Wire everything; no I/O. `redactor`: None without rules (:func:`load_redactor`). The app is run by ``python -m processors``, or by Faust's own worker."""
     app = BatchApp(
         kafka.group(settings.group, "chaukas-processors"),
         options=transport_options(settings, kafka),
@@ -69,6 +74,7 @@ def build(settings: ProcessorsSettings, kafka: KafkaSettings) -> Processors:
         metrics=Metrics(registry),
         accepted_until_ms=settings.accepted_until_ms,
         ask_accepted=accepted_until(kafka, Stage.PROCESSORS, settings.accepted_until_ms),
+        redactor=redactor,
     )
     app.prepare = agent.prepare
     registry.register(TransportCollector(lambda: app.batch_consumer))
@@ -76,6 +82,23 @@ def build(settings: ProcessorsSettings, kafka: KafkaSettings) -> Processors:
     app.agent(raw, name="enrich", concurrency=1)(cast(Any, agent.run))  # a stream of our batches
     _observe(app, agent, readiness)
     return Processors(app, agent, registry, readiness)
+
+
+def load_redactor(settings: ProcessorsSettings) -> Redactor | None:
+    """The rules of PROCESSORS_REDACTION_FILE; None without it. Reads the file. Raises :class:`InvalidRules`."""
+    path = settings.redaction_file
+    if path is None:
+        return None
+    try:
+        rules = parse_rules(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRules(f"it cannot be read: {error}") from None
+    secret = settings.redaction_secret.get_secret_value()
+    if rules.hashes and len(secret) < MIN_SECRET_LENGTH:
+        raise InvalidRules(
+            f"a rule hashes: PROCESSORS_REDACTION_SECRET must have {MIN_SECRET_LENGTH} characters or more"
+        )
+    return Redactor(rules, secret.encode())
 
 
 def transport_options(settings: ProcessorsSettings, kafka: KafkaSettings) -> Options:

@@ -67,9 +67,11 @@ def emit(sender: Sender, topics: Topics, source: RawRecord, output: Output) -> N
         sender.send(topics.mcp_calls, value, key, timestamp_ms=timestamp_ms, headers=headers)
 
 
-def emit_dead_letter(sender: Sender, topics: Topics, source: RawRecord, bad: BadRecord) -> None:
-    """The letter for `source`, with its key and timestamp."""
-    letter = dead_letters.build(source.to_source(), Stage.PROCESSORS, bad.reason, str(bad))
+def emit_dead_letter(
+    sender: Sender, topics: Topics, source: RawRecord, bad: BadRecord, *, withhold: bool = False
+) -> None:
+    """The letter for `source`, with its key and timestamp; `withhold`: without its value."""
+    letter = dead_letters.build(source.to_source(), Stage.PROCESSORS, bad.reason, str(bad), withhold=withhold)
     headers: Headers = [*dead_letters.record_headers(letter)]
     value = letter.SerializeToString(deterministic=True)
     if record_bytes(value, source.key, headers) > DEAD_LETTER_MAX_BYTES:

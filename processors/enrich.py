@@ -41,6 +41,7 @@ def enrich(event: Incoming, mark: Mark | None, pairing: Pairing | None) -> Enric
         mark is not None
         or skew_ms is None
         or event.received_at_ns < EARLIEST_NS
+        or event.redaction is not None
         or (pairing is not None and pairing.recovered is not None)
     ):
         header, appended = _forms(event, status, skew_ms, mark, pairing, cost)
@@ -79,4 +80,6 @@ def _forms(
         known.start_event_id, known.duration_ms, known.recovered = pairing
     if cost is not None:
         known.cost_usd, known.price_table = cost, PRICE_TABLE
+    if event.redaction is not None:
+        known.redacted, known.redaction_version = event.redaction
     return known.serialize(), extension.encode(known)

@@ -30,6 +30,8 @@ class Enrichment:
         "price_table",
         "received_at_ns",
         "recovered",
+        "redacted",
+        "redaction_version",
         "resend_of",
         "start_event_id",
         "topic",
@@ -55,7 +57,8 @@ class Enrichment:
         self.content_sha256 = content_sha256
         self.canonical_sha256 = canonical_sha256
         self.clock_skew_ms = clock_skew_ms
-        self.start_event_id = self.price_table = ""
+        self.start_event_id = self.price_table = self.redaction_version = ""
+        self.redacted: tuple[str, ...] = ()
         self.duration_ms: float | None
         self.recovered: Recovered | None
         self.resend_of: int | None
@@ -86,6 +89,8 @@ class Enrichment:
                 self.canonical_sha256,
                 b"" if self.cost_usd is None else b"\x61" + double(self.cost_usd),
                 b"\x6a" + sized(self.price_table.encode()) if self.price_table else b"",
+                *(b"\x72" + sized(path.encode()) for path in self.redacted),
+                b"\x7a" + sized(self.redaction_version.encode()) if self.redaction_version else b"",
             )
         )
 

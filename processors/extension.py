@@ -12,6 +12,7 @@ the Struct API does (a property test holds them equal), at a tenth of its cost.
 from __future__ import annotations
 
 from binascii import hexlify
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -43,6 +44,8 @@ def encode(enrichment: Enrichment) -> bytes:
             RECEIVED,
             rfc3339(enrichment.received_at_ns).encode(),
             b"" if enrichment.recovered is None else _nested(b"recovered", _recovered(enrichment.recovered)),
+            _strings(b"redacted", enrichment.redacted) if enrichment.redacted else b"",
+            _string(b"redaction_version", enrichment.redaction_version) if enrichment.redaction_version else b"",
             b"" if enrichment.resend_of is None else _number(b"resend_of", enrichment.resend_of),
             _string(b"start_event_id", enrichment.start_event_id) if enrichment.start_event_id else b"",
         )
@@ -62,7 +65,7 @@ def whole_seconds(seconds: int) -> str:
 
 # ---------------------------------------------------------------- google.protobuf.Struct, by hand
 # Struct.fields (1) is a map<string, Value>: each entry is {1: key, 2: Value}; a Value is {2: double}, {3: string} or
-# {5: Struct}. A "head" is everything of an entry before its value's content of the given length.
+# {5: Struct} or {6: ListValue of Values}. A "head" is everything of an entry before its value's content of the given length.
 
 
 def _head(key: bytes, kind: bytes, length: int) -> bytes:
@@ -71,7 +74,7 @@ def _head(key: bytes, kind: bytes, length: int) -> bytes:
     return b"\x0a" + varint(len(entry) + length) + entry
 
 
-_DOUBLE, _STRING, _STRUCT = b"\x11", b"\x1a", b"\x2a"
+_DOUBLE, _STRING, _STRUCT, _LIST = b"\x11", b"\x1a", b"\x2a", b"\x32"
 
 SKEW = _head(b"clock_skew_ms", _DOUBLE, 8)
 DURATION = _head(b"duration_ms", _DOUBLE, 8)
@@ -92,6 +95,11 @@ def _string(key: bytes, value: str) -> bytes:
 @lru_cache(maxsize=1024)
 def string_head(key: bytes, length: int) -> bytes:
     return _head(key, _STRING, length)
+
+
+def _strings(key: bytes, values: Iterable[str]) -> bytes:
+    content = b"".join(b"\x0a" + sized(_STRING + sized(value.encode())) for value in values)
+    return _head(key, _LIST, len(content)) + content
 
 
 def _nested(key: bytes, entries: bytes) -> bytes:

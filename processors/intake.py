@@ -83,6 +83,7 @@ class Incoming:
         "project_id",
         "received_at_ns",
         "record",
+        "redaction",
         "session_id",
         "span_id",
         "tenant_id",
@@ -116,6 +117,8 @@ class Incoming:
     time_ns: int
     content_sha256: bytes
     canonical_sha256: bytes
+    #: What rules did to `event` and `value` (:mod:`processors.redact`); the hashes are of the raw value. None: no rules.
+    redaction: tuple[tuple[str, ...], str] | None
     _scope: str
     _session: str
 
@@ -211,6 +214,7 @@ def _incoming(
     found.headers = headers
     tenant, found._scope = _scope(tenant_id, project_id)
     found._session = ""
+    found.redaction = None
     found.id_key = tenant + event_id
     found.session_id = event.session_id
     found.span_id = event.span_id

@@ -22,6 +22,8 @@ from processors.window import Ids, Mark, Window, mark
 
 S = TypeVar("S")
 T = TypeVar("T")
+#: Redacts an event that was read; returns it, or why it is bad.
+Redact = Callable[[Incoming], Incoming | BadRecord]
 
 #: How many records take a step together, see :func:`process_all`. More gain nothing.
 CHUNK = 32
@@ -39,10 +41,14 @@ _new_tuple = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 
 class PartitionState:
-    """The window of one raw partition. Feed it every record of the partition, in order, exactly once."""
+    """The window of one raw partition. Feed it every record of the partition, in order, exactly once.
 
-    def __init__(self, window: Window) -> None:
+    `redact` (:mod:`processors.redact`) comes before every step; it has no state. None: nothing is redacted.
+    """
+
+    def __init__(self, window: Window, redact: Redact | None = None) -> None:
         self.window = window
+        self.redact = redact
         self.ids = Ids(window)
         self.spans = Spans(window)
         self.handoffs = Handoffs(window)
@@ -97,10 +103,15 @@ def _read(state: PartitionState, records: Sequence[RawRecord]) -> Sequence[Incom
             raise AssertionError(f"offset {offset} after {following - 1}: a partition is read in order")
         following = offset + 1
     state.next_offset = following
+    events: Sequence[Incoming | BadRecord]
     try:
-        return intake.read_all(records)
+        events = intake.read_all(records)
     except intake.BAD:
-        return [*map(_read_one, records)]
+        events = [*map(_read_one, records)]
+    redact = state.redact
+    if redact is None:
+        return events
+    return [event if isinstance(event, BadRecord) else redact(event) for event in events]
 
 
 def _read_one(record: RawRecord) -> Incoming | BadRecord:

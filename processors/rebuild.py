@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from contracts.errors import Unavailable
 from processors.flood import Flood
 from processors.intake import RawRecord
-from processors.pipeline import CHUNK, PartitionState, remember_all
+from processors.pipeline import CHUNK, PartitionState, Redact, remember_all
 from processors.window import Window
 from runtime.kafka_log import kafka_logger
 
@@ -122,14 +122,16 @@ def rebuild(
     window: Window,
     progress: Callable[[], None],
     accepted_until_ms: int = 0,
+    redact: Redact | None = None,
 ) -> tuple[PartitionState, Flood]:
     """The state as it is before the record at `first_offset`. Blocking; calls `progress` about every thousand records, and
     while nothing comes; what that raises ends it.
 
-    `accepted_until_ms`: bad records with an earlier Kafka time are no part of a flood, as when they were first read.
+    `accepted_until_ms`: bad records with an earlier Kafka time are no part of a flood, as when they were first read. `redact`: as
+    of :class:`PartitionState`.
     """
     progress()
-    state, flood = PartitionState(window), Flood()
+    state, flood = PartitionState(window, redact), Flood()
     start = max(0, first_offset - 2 * window.offsets)
     ids_only_before = first_offset - window.offsets
 

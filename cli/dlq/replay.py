@@ -22,6 +22,7 @@ from cli.dlq.census import Census
 from cli.dlq.cluster import clear_errors, kafka_settings
 from cli.dlq.filters import Filter
 from cli.dlq.letters import LetterLog
+from cli.dlq.originals import Originals
 from cli.dlq.sending import Resender, destination, why_not
 from cli.render import console
 from cli.render.dead_letters import group_table
@@ -48,7 +49,8 @@ def replay(
     """Send dead-lettered records again: those of the sink to where it read them, others to the raw topic.
 
     Key, value and headers are as they were, so an event keeps its id and is stored once, however often this is done. A record
-    whose cause is not gone becomes a dead letter again. Exit code 1 when a record was not delivered.
+    whose cause is not gone becomes a dead letter again. A value that a letter withholds (redaction) is read from the topic
+    it lies on. Exit code 1 when a record was not delivered.
     """
     chosen = options.chosen(stage, reason, tenant, topic, partition, since, until, ids)
     settings = kafka_settings()
@@ -65,7 +67,8 @@ def replay(
         with _bar() as bar:
             task = bar.add_task("replaying", total=len(todo.ids))
             resender = Resender.connect(settings, lambda: bar.advance(task))
-            interrupted = _send(log, chosen, todo.ids, resender)
+            with Originals(settings) as originals:
+                interrupted = _send(log, chosen, todo.ids, resender, originals)
     if as_json:
         typer.echo(_json(todo, resender))
     _report(resender, todo.ids, interrupted, quiet=as_json)
@@ -116,13 +119,17 @@ def _ask(number: int) -> None:
         raise typer.Exit(0)
 
 
-def _send(log: LetterLog, chosen: Filter, todo: set[str], resender: Resender) -> bool:
+def _send(log: LetterLog, chosen: Filter, todo: set[str], resender: Resender, originals: Originals) -> bool:
     """Empties `todo`; whether it was interrupted."""
     try:
         for entry in log.entries():
             letter = entry.letter
-            if letter.dead_letter_id in todo and chosen.matches(letter) and letter.value:
-                resender.send(letter)
+            if letter.dead_letter_id in todo and chosen.matches(letter) and (letter.value or letter.withheld):
+                whole = originals.completed(letter) if letter.withheld else letter
+                if whole is None:
+                    resender.is_gone(letter)
+                else:
+                    resender.send(whole)
                 todo.remove(letter.dead_letter_id)
             if not todo:
                 break

@@ -27,7 +27,7 @@ def destination(letter: DeadLetter, topics: Topics) -> str:
 
 def why_not(letter: DeadLetter, topics: Topics) -> str:
     """Why this letter cannot be sent again; '' when it can."""
-    if not letter.value:
+    if not (letter.value or letter.withheld):
         return "the letter holds no value"
     if letter.stage == Stage.SINK.value and letter.topic == topics.dead_letters:
         return "the record was itself on the topic of dead letters"
@@ -92,6 +92,11 @@ class Resender:
             else:
                 self._producer.poll(0)
                 return
+
+    def is_gone(self, letter: DeadLetter) -> None:
+        """Count a letter that withholds its value, whose record Kafka has deleted."""
+        self.failed[f"the record is no longer on {letter.topic}, and its letter withholds the value"] += 1
+        self._on_report()
 
     def finish(self) -> None:
         """Return when every record has its report. Blocks for the delivery time at most; what has none then has failed."""

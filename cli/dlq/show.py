@@ -91,6 +91,7 @@ def describe(copies: list[Entry], topics: Topics) -> dict[str, Any]:
             for header in letter.headers
         ],
         "value_bytes": len(letter.value),
+        "withheld": letter.withheld,
         "replay_of": replay_of(letter),
         "replays_to": "" if why_not(letter, topics) else destination(letter, topics),
         "copies": [{"partition": entry.partition, "offset": entry.offset} for entry in copies],
@@ -156,7 +157,12 @@ def _print(document: dict[str, Any]) -> None:
         ("raw record", _position(document["raw"])),
         ("record's time", document["record_time"] or "-"),
         ("key", "-" if document["key"] is None else document["key"]),
-        ("value", plural(document["value_bytes"], "byte")),
+        (
+            "value",
+            "withheld (redaction); it lies where the record is, while Kafka keeps it"
+            if document["withheld"]
+            else plural(document["value_bytes"], "byte"),
+        ),
         ("replay of", document["replay_of"] or "-"),
         ("replays to", document["replays_to"] or "- (cannot be replayed)"),
         ("copies", f"{len(copies)}, the first at {copies[0]['partition']}@{copies[0]['offset']} of the dead letters"),

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63ontracts/v1/dead_letter.proto\x12\x12\x63haukas.gateway.v1\"\xdd\x02\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x10\n\x03key\x18\x05 \x01(\x0cH\x00\x88\x01\x01\x12\r\n\x05value\x18\x06 \x01(\x0c\x12\x36\n\x07headers\x18\x07 \x03(\x0b\x32%.chaukas.gateway.v1.DeadLetter.Header\x12\x14\n\x0ctimestamp_ms\x18\x08 \x01(\x03\x12\r\n\x05stage\x18\t \x01(\t\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x0f\n\x07message\x18\x0b \x01(\t\x12\x15\n\rfirst_seen_ns\x18\x0c \x01(\x03\x12\x11\n\ttenant_id\x18\r \x01(\t\x1a\x34\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x42\x08\n\x06_valueB\x06\n\x04_keyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63ontracts/v1/dead_letter.proto\x12\x12\x63haukas.gateway.v1\"\xef\x02\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x10\n\x03key\x18\x05 \x01(\x0cH\x00\x88\x01\x01\x12\r\n\x05value\x18\x06 \x01(\x0c\x12\x36\n\x07headers\x18\x07 \x03(\x0b\x32%.chaukas.gateway.v1.DeadLetter.Header\x12\x14\n\x0ctimestamp_ms\x18\x08 \x01(\x03\x12\r\n\x05stage\x18\t \x01(\t\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x0f\n\x07message\x18\x0b \x01(\t\x12\x15\n\rfirst_seen_ns\x18\x0c \x01(\x03\x12\x11\n\ttenant_id\x18\r \x01(\t\x12\x10\n\x08withheld\x18\x0e \x01(\x08\x1a\x34\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x42\x08\n\x06_valueB\x06\n\x04_keyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'contracts.v1.dead_letter_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DEADLETTER']._serialized_start=55
-  _globals['_DEADLETTER']._serialized_end=404
-  _globals['_DEADLETTER_HEADER']._serialized_start=344
-  _globals['_DEADLETTER_HEADER']._serialized_end=396
+  _globals['_DEADLETTER']._serialized_end=422
+  _globals['_DEADLETTER_HEADER']._serialized_start=362
+  _globals['_DEADLETTER_HEADER']._serialized_end=414
 # @@protoc_insertion_point(module_scope)

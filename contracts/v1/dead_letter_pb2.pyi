@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DeadLetter(_message.Message):
-    __slots__ = ("dead_letter_id", "topic", "partition", "offset", "key", "value", "headers", "timestamp_ms", "stage", "reason", "message", "first_seen_ns", "tenant_id")
+    __slots__ = ("dead_letter_id", "topic", "partition", "offset", "key", "value", "headers", "timestamp_ms", "stage", "reason", "message", "first_seen_ns", "tenant_id", "withheld")
     class Header(_message.Message):
         __slots__ = ("name", "value")
         NAME_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class DeadLetter(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FIRST_SEEN_NS_FIELD_NUMBER: _ClassVar[int]
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    WITHHELD_FIELD_NUMBER: _ClassVar[int]
     dead_letter_id: str
     topic: str
     partition: int
@@ -41,4 +42,5 @@ class DeadLetter(_message.Message):
     message: str
     first_seen_ns: int
     tenant_id: str
-    def __init__(self, dead_letter_id: _Optional[str] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., headers: _Optional[_Iterable[_Union[DeadLetter.Header, _Mapping]]] = ..., timestamp_ms: _Optional[int] = ..., stage: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., first_seen_ns: _Optional[int] = ..., tenant_id: _Optional[str] = ...) -> None: ...
+    withheld: bool
+    def __init__(self, dead_letter_id: _Optional[str] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., headers: _Optional[_Iterable[_Union[DeadLetter.Header, _Mapping]]] = ..., timestamp_ms: _Optional[int] = ..., stage: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., first_seen_ns: _Optional[int] = ..., tenant_id: _Optional[str] = ..., withheld: _Optional[bool] = ...) -> None: ...

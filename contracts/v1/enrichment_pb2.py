@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from contracts.v1 import facts_pb2 as contracts_dot_v1_dot_facts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63ontracts/v1/enrichment.proto\x12\x12\x63haukas.gateway.v1\x1a\x18\x63ontracts/v1/facts.proto\"\x98\x05\n\nEnrichment\x12\x16\n\x0ereceived_at_ns\x18\x01 \x01(\x03\x12\x1a\n\rclock_skew_ms\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x10\x65\x66\x66\x65\x63tive_status\x18\x03 \x01(\x05\x12\x18\n\x0b\x64uration_ms\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0estart_event_id\x18\x05 \x01(\t\x12;\n\trecovered\x18\x06 \x01(\x0b\x32(.chaukas.gateway.v1.Enrichment.Recovered\x12\x16\n\tresend_of\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12\x1b\n\x0e\x63onflicts_with\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12/\n\x03raw\x18\t \x01(\x0b\x32\".chaukas.gateway.v1.SourcePosition\x12\x16\n\x0e\x63ontent_sha256\x18\n \x01(\x0c\x12\x18\n\x10\x63\x61nonical_sha256\x18\x0b \x01(\x0c\x12\x15\n\x08\x63ost_usd\x18\x0c \x01(\x01H\x04\x88\x01\x01\x12\x13\n\x0bprice_table\x18\r \x01(\t\x1a\xb8\x01\n\tRecovered\x12\x17\n\x0fmcp_server_name\x18\x01 \x01(\t\x12\x15\n\rmcp_operation\x18\x02 \x01(\t\x12\x16\n\x0emodel_provider\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x11\n\ttool_name\x18\x05 \x01(\t\x12\x15\n\rfunction_name\x18\x06 \x01(\t\x12\x16\n\x0emcp_server_url\x18\x07 \x01(\t\x12\x12\n\nmcp_method\x18\x08 \x01(\tB\x10\n\x0e_clock_skew_msB\x0e\n\x0c_duration_msB\x0c\n\n_resend_ofB\x11\n\x0f_conflicts_withB\x0b\n\t_cost_usdb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63ontracts/v1/enrichment.proto\x12\x12\x63haukas.gateway.v1\x1a\x18\x63ontracts/v1/facts.proto\"\xc5\x05\n\nEnrichment\x12\x16\n\x0ereceived_at_ns\x18\x01 \x01(\x03\x12\x1a\n\rclock_skew_ms\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x10\x65\x66\x66\x65\x63tive_status\x18\x03 \x01(\x05\x12\x18\n\x0b\x64uration_ms\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0estart_event_id\x18\x05 \x01(\t\x12;\n\trecovered\x18\x06 \x01(\x0b\x32(.chaukas.gateway.v1.Enrichment.Recovered\x12\x16\n\tresend_of\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12\x1b\n\x0e\x63onflicts_with\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12/\n\x03raw\x18\t \x01(\x0b\x32\".chaukas.gateway.v1.SourcePosition\x12\x16\n\x0e\x63ontent_sha256\x18\n \x01(\x0c\x12\x18\n\x10\x63\x61nonical_sha256\x18\x0b \x01(\x0c\x12\x15\n\x08\x63ost_usd\x18\x0c \x01(\x01H\x04\x88\x01\x01\x12\x13\n\x0bprice_table\x18\r \x01(\t\x12\x10\n\x08redacted\x18\x0e \x03(\t\x12\x19\n\x11redaction_version\x18\x0f \x01(\t\x1a\xb8\x01\n\tRecovered\x12\x17\n\x0fmcp_server_name\x18\x01 \x01(\t\x12\x15\n\rmcp_operation\x18\x02 \x01(\t\x12\x16\n\x0emodel_provider\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x11\n\ttool_name\x18\x05 \x01(\t\x12\x15\n\rfunction_name\x18\x06 \x01(\t\x12\x16\n\x0emcp_server_url\x18\x07 \x01(\t\x12\x12\n\nmcp_method\x18\x08 \x01(\tB\x10\n\x0e_clock_skew_msB\x0e\n\x0c_duration_msB\x0c\n\n_resend_ofB\x11\n\x0f_conflicts_withB\x0b\n\t_cost_usdb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'contracts.v1.enrichment_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENRICHMENT']._serialized_start=80
-  _globals['_ENRICHMENT']._serialized_end=744
-  _globals['_ENRICHMENT_RECOVERED']._serialized_start=480
-  _globals['_ENRICHMENT_RECOVERED']._serialized_end=664
+  _globals['_ENRICHMENT']._serialized_end=789
+  _globals['_ENRICHMENT_RECOVERED']._serialized_start=525
+  _globals['_ENRICHMENT_RECOVERED']._serialized_end=709
 # @@protoc_insertion_point(module_scope)

@@ -1,13 +1,14 @@
 from contracts.v1 import facts_pb2 as _facts_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Enrichment(_message.Message):
-    __slots__ = ("received_at_ns", "clock_skew_ms", "effective_status", "duration_ms", "start_event_id", "recovered", "resend_of", "conflicts_with", "raw", "content_sha256", "canonical_sha256", "cost_usd", "price_table")
+    __slots__ = ("received_at_ns", "clock_skew_ms", "effective_status", "duration_ms", "start_event_id", "recovered", "resend_of", "conflicts_with", "raw", "content_sha256", "canonical_sha256", "cost_usd", "price_table", "redacted", "redaction_version")
     class Recovered(_message.Message):
         __slots__ = ("mcp_server_name", "mcp_operation", "model_provider", "model", "tool_name", "function_name", "mcp_server_url", "mcp_method")
         MCP_SERVER_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +41,8 @@ class Enrichment(_message.Message):
     CANONICAL_SHA256_FIELD_NUMBER: _ClassVar[int]
     COST_USD_FIELD_NUMBER: _ClassVar[int]
     PRICE_TABLE_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
+    REDACTION_VERSION_FIELD_NUMBER: _ClassVar[int]
     received_at_ns: int
     clock_skew_ms: float
     effective_status: int
@@ -53,4 +56,6 @@ class Enrichment(_message.Message):
     canonical_sha256: bytes
     cost_usd: float
     price_table: str
-    def __init__(self, received_at_ns: _Optional[int] = ..., clock_skew_ms: _Optional[float] = ..., effective_status: _Optional[int] = ..., duration_ms: _Optional[float] = ..., start_event_id: _Optional[str] = ..., recovered: _Optional[_Union[Enrichment.Recovered, _Mapping]] = ..., resend_of: _Optional[int] = ..., conflicts_with: _Optional[int] = ..., raw: _Optional[_Union[_facts_pb2.SourcePosition, _Mapping]] = ..., content_sha256: _Optional[bytes] = ..., canonical_sha256: _Optional[bytes] = ..., cost_usd: _Optional[float] = ..., price_table: _Optional[str] = ...) -> None: ...
+    redacted: _containers.RepeatedScalarFieldContainer[str]
+    redaction_version: str
+    def __init__(self, received_at_ns: _Optional[int] = ..., clock_skew_ms: _Optional[float] = ..., effective_status: _Optional[int] = ..., duration_ms: _Optional[float] = ..., start_event_id: _Optional[str] = ..., recovered: _Optional[_Union[Enrichment.Recovered, _Mapping]] = ..., resend_of: _Optional[int] = ..., conflicts_with: _Optional[int] = ..., raw: _Optional[_Union[_facts_pb2.SourcePosition, _Mapping]] = ..., content_sha256: _Optional[bytes] = ..., canonical_sha256: _Optional[bytes] = ..., cost_usd: _Optional[float] = ..., price_table: _Optional[str] = ..., redacted: _Optional[_Iterable[str]] = ..., redaction_version: _Optional[str] = ...) -> None: ...

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from contracts.topics import MIB
@@ -59,6 +60,14 @@ class ProcessorsSettings(ProcessSettings):
         gt=0,
         le=3600,
         description="Without a finished batch or a successful commit for this long, although there is work, the process ends with status 75 (Kafka away for so long, or an agent that hangs), seconds.",
+    )
+    redaction_file: Path | None = Field(
+        None,
+        description="Redaction rules (docs/privacy.md), read at start, the same on every worker; empty: events are handed on as clients sent them.",
+    )
+    redaction_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Key of redaction's hashes, 32 characters or more; needed when a rule hashes. With another one, equal values no longer have equal hashes.",
     )
     dead_letters_accepted_until: AwareDatetime | None = Field(
         None,

@@ -30,6 +30,18 @@ def test_a_letter_holds_the_record(record: dl.SourceRecord) -> None:
     assert again.SerializeToString(deterministic=True) == letter.SerializeToString(deterministic=True)
 
 
+@given(RECORDS)
+def test_a_letter_that_withholds_holds_no_content(record: dl.SourceRecord) -> None:
+    known = ((h.TENANT_ID, b"t"), (h.EVENT_ID, b"e"))
+    record = record._replace(headers=(*record.headers, *known))
+    letter = dl.build(record, dl.Stage.PROCESSORS, dl.Reason.UNPARSEABLE, "why", withhold=True)
+    assert letter.withheld
+    assert letter.value == b""
+    assert (letter.topic, letter.partition, letter.offset) == (record.topic, record.partition, record.offset)
+    assert {header.name for header in letter.headers} <= h.GATEWAY_HEADERS
+    assert [(header.name, header.value) for header in letter.headers][-2:] == list(known)
+
+
 def test_the_id_tells_stage_and_position_apart() -> None:
     ids = {dl.dead_letter_id(t, p, o, s) for t in ("a", "b") for p in (0, 1) for o in (0, 1) for s in dl.Stage}
     assert len(ids) == 16

@@ -14,11 +14,13 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from contracts.errors import Unavailable
+from contracts.redaction import parse_rules
 from contracts.topics import ENRICHED_MAX_BYTES, Topics
 from contracts.v1 import dead_letter_pb2, enrichment_pb2
 from processors.agents import EnrichAgent
 from processors.intake import RawRecord
 from processors.metrics import Metrics
+from processors.redact import Redactor
 from processors.transport import Abandoned, StopWorker
 from processors.transport.ledger import Batch, Ledger
 from processors.window import Window
@@ -74,7 +76,7 @@ class Outbox:
 
 
 class Rig:
-    def __init__(self, log: list[RawRecord], window: int = 10) -> None:
+    def __init__(self, log: list[RawRecord], window: int = 10, redactor: Redactor | None = None) -> None:
         self.log = log
         self.sent: list[tuple[str, Any, dict[str, Any]]] = []
         self.failed: list[tuple[Batch, BaseException]] = []
@@ -86,7 +88,12 @@ class Rig:
         self.ledger.begin([TP0])
         make: Any = lambda: Outbox(self)  # noqa: E731
         self.agent = EnrichAgent(
-            topics=Topics("x."), window=Window(window), outbox=make, read=self.read, metrics=Metrics(self.registry)
+            topics=Topics("x."),
+            window=Window(window),
+            outbox=make,
+            read=self.read,
+            metrics=Metrics(self.registry),
+            redactor=redactor,
         )
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:
@@ -369,3 +376,62 @@ async def test_fates_are_counted(fate: str) -> None:
     rig = Rig([raw_record(sent, 0), raw_record(sent if fate == "resend" else other, 1)])
     await rig.run(rig.batch(0, 2))
     assert rig.metric("records_total", fate=fate) == 1
+
+
+RULES = """
+version: 1
+tenants:
+  ruled: {rules: [{name: all, patterns: [secret], action: mask}]}
+"""
+
+
+async def test_no_letter_of_a_tenant_with_rules_holds_a_value() -> None:
+    """Nor one of a record of which nobody knows whose it is."""
+    long = pb.MessageContent(text="secret" * 400_000, role="x" * (ENRICHED_MAX_BYTES - 1000))
+    log = [
+        raw_record(event(tenant="ruled", message=long), 0),
+        raw_record(event(tenant="free", message=long), 1),
+        raw_record(event(tenant="ruled"), 2, value=b"\xffsecret"),
+        raw_record(event(tenant="free"), 3, value=b"\xffsecret"),
+        raw_record(event(tenant="ruled", message=pb.MessageContent(text="a secret")), 4),
+    ]
+    rig = Rig(log, redactor=Redactor(parse_rules(RULES), b""))
+    batch = rig.batch(0, 5)
+    await rig.run(batch)
+    assert not rig.failed
+    letters = [
+        dead_letter_pb2.DeadLetter.FromString(value) for topic, value, _ in rig.sent if topic == "x.dead_letters"
+    ]
+    assert [(one.offset, one.reason, one.withheld) for one in letters] == [
+        (0, "too_large", True),
+        (1, "too_large", False),
+        (2, "unparseable", True),
+        (3, "unparseable", True),
+    ]
+    assert all(b"secret" not in one.SerializeToString() for one in letters if one.withheld)
+    (enriched,) = [pb.Event.FromString(value) for topic, value, _ in rig.sent if topic == "x.events.enriched"]
+    assert enriched.message.text == "a [redacted]"
+
+
+async def test_what_is_read_back_is_redacted_too() -> None:
+    log = [
+        raw_record(
+            event(
+                pb.EVENT_TYPE_MCP_CALL_START,
+                tenant="ruled",
+                span_id="x",
+                mcp_call=pb.MCPCall(server_name="secret server"),
+            ),
+            0,
+        ),
+        raw_record(
+            event(pb.EVENT_TYPE_MCP_CALL_END, tenant="ruled", span_id="x", error=pb.ErrorInfo(error_message="no")), 1
+        ),
+    ]
+    rig = Rig(log, redactor=Redactor(parse_rules(RULES), b""))
+    await rig.run(rig.batch(1, 2))
+    assert not rig.failed
+    assert len(rig.sent) == 2
+    headers = rig.sent[0][2]
+    assert enrichment_pb2.Enrichment.FromString(headers["enrichment"]).recovered.mcp_server_name == "[redacted] server"
+    assert all(b"secret" not in value for _, value, _ in rig.sent)

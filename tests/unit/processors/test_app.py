@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import processors.rebuild
-from processors.app import build
+from contracts.redaction import InvalidRules
+from processors.app import build, load_redactor
 from processors.metrics import TransportCollector
 from processors.transport import Transport
 from runtime.settings import KafkaSettings, ProcessorsSettings, load
@@ -94,3 +96,35 @@ async def test_the_transports_metrics() -> None:
         ("consumer_lag_records", "raw", "0"): 6,
     }
     assert list(TransportCollector(lambda: None).collect()) == []
+
+
+HASHING = "{version: 1, tenants: {t: {rules: [{name: r, paths: [tags], action: hash}]}}}"
+
+
+@pytest.mark.parametrize(
+    ("content", "secret", "says"),
+    [
+        (HASHING, "too short", "PROCESSORS_REDACTION_SECRET must have 32 characters or more"),
+        (HASHING.replace("hash", "hush"), "", "tenants.t.rules[0] (r).action"),
+        (None, "", "cannot be read"),
+    ],
+)
+def test_wrong_redaction_rules_are_named(tmp_path: Path, content: str | None, secret: str, says: str) -> None:
+    path = tmp_path / "rules.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InvalidRules) as caught:
+        load_redactor(load(ProcessorsSettings, redaction_file=path, redaction_secret=secret))
+    assert says in str(caught.value)
+
+
+def test_redaction_rules_are_read_from_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(HASHING)
+    assert load_redactor(load(ProcessorsSettings)) is None
+    one = load_redactor(load(ProcessorsSettings, redaction_file=path, redaction_secret="s" * 32))
+    path.write_text(HASHING.replace("hash", "mask"))
+    other = load_redactor(load(ProcessorsSettings, redaction_file=path))
+    assert one is not None and other is not None
+    assert one.fingerprint != other.fingerprint
+    assert build(load(ProcessorsSettings), load(KafkaSettings), one).agent._redactor is one

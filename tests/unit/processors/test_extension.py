@@ -44,6 +44,8 @@ def enrichments(draw: Any) -> Enrichment:
         made.conflicts_with = draw(st.none() | st.integers(0, 2**53))
     made.cost_usd = draw(st.none() | doubles)
     made.price_table = "genai-prices 1.2.3" if made.cost_usd is not None else ""
+    made.redacted = tuple(draw(st.lists(text, max_size=3)))
+    made.redaction_version = draw(st.just("") | text)
     if draw(st.booleans()):
         lost = Recovered(mcp_server_name=draw(text), tool_name=draw(text), model=draw(text), mcp_method=draw(text))
         made.recovered = lost if lost.ByteSize() else None
@@ -64,6 +66,8 @@ def as_message(made: Enrichment) -> enrichment_pb2.Enrichment:
         canonical_sha256=made.canonical_sha256,
         cost_usd=made.cost_usd,
         price_table=made.price_table,
+        redacted=made.redacted,
+        redaction_version=made.redaction_version,
     )
     message.raw.topic, message.raw.partition, message.raw.offset = made.topic, made.partition, made.offset
     return message
@@ -83,6 +87,8 @@ def as_struct(made: Enrichment) -> struct_pb2.Struct:
         "raw": {"topic": made.topic, "partition": made.partition, "offset": made.offset},
         "content_sha256": made.content_sha256.hex(),
         "cost_usd": made.cost_usd,
+        "redacted": list(made.redacted) or None,
+        "redaction_version": made.redaction_version or None,
     }
     if made.recovered is not None:
         fields["recovered"] = {field.name: value for field, value in made.recovered.ListFields()}

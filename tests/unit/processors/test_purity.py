@@ -14,12 +14,14 @@ from chaukas.spec.common.v1 import events_pb2 as pb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.redaction import parse_rules
 from contracts.topics import Topics
 from contracts.v1 import enrichment_pb2
 from processors import emit, mcp_calls
 from processors.intake import BadRecord, RawRecord
 from processors.pipeline import Output, PartitionState, process, process_all
 from processors.rebuild import rebuild
+from processors.redact import Redactor
 from processors.window import Window
 from tests.support.enrichment_oracle import expected
 from tests.support.events import START_NS
@@ -171,6 +173,68 @@ def test_a_restart_at_any_offset_changes_no_byte(seed: int, window: int) -> None
         state, _ = rebuild(reader(records), "raw", 0, first, Window(window), lambda: None)
         after = run(state, records[cut:])
         assert after == {offset: out for offset, out in uninterrupted.items() if offset >= first}
+
+
+RULES = """
+version: 1
+tenants:
+  t1:
+    rules:
+      - {name: words, patterns: ['files|boom|Ann'], action: hash}
+      - {name: all, paths: ['$.llm_invocation', '$..b', '$.tool_call.name'], action: mask}
+      - {name: none, paths: ['$.mcp_call.request.a'], action: drop}
+"""
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25))
+def test_a_restart_changes_no_byte_with_rules_either(seed: int, window: int) -> None:
+    def redactor() -> Redactor:
+        return Redactor(parse_rules(RULES), b"s" * 32)  # a new process reads the same file
+
+    records = random_partition(seed)
+    uninterrupted = run(PartitionState(Window(window), redactor().read), records)
+    for cut in range(len(records)):
+        first = records[cut].offset
+        state, _ = rebuild(reader(records), "raw", 0, first, Window(window), lambda: None, 0, redactor().read)
+        after = run(state, records[cut:])
+        assert after == {offset: out for offset, out in uninterrupted.items() if offset >= first}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 25))
+def test_rules_change_what_is_said_and_not_who_is_a_copy_of_whom(seed: int, window: int) -> None:
+    records = random_partition(seed)
+    plain, redacted = (
+        PartitionState(Window(window)),
+        PartitionState(Window(window), Redactor(parse_rules(RULES), b"s" * 32).read),
+    )
+    for record in records:
+        try:
+            one, other = process(plain, record), process(redacted, record)
+        except BadRecord:
+            continue
+        before, after = header_of(one), header_of(other)
+        assert bool(after.redaction_version) == (dict(record.headers)["tenant_id"] == b"t1")
+        if not after.redaction_version:
+            assert other.enriched.value == one.enriched.value
+            assert (other.handoffs, other.mcp_calls) == (one.handoffs, one.mcp_calls)
+        for secret in (b"files", b"boom", b"acme"):
+            assert not after.redaction_version or secret not in other.enriched.value
+        facts: list[Any] = [*other.handoffs, *other.mcp_calls]
+        for fact in facts:
+            assert fact.tenant_id == "t2" or b"files" not in fact.SerializeToString()
+            assert fact.tenant_id == "t2" or b"boom" not in fact.SerializeToString()
+        for message in (before, after):
+            for field in ("redacted", "redaction_version", "recovered", "cost_usd", "price_table"):
+                message.ClearField(field)
+        assert after == before
+        assert [(f.call_id, f.status, f.revision) for f in other.mcp_calls] == [
+            (f.call_id, f.status, f.revision) for f in one.mcp_calls
+        ]
+        assert [(f.handoff_id, f.revision, f.picked_up_event_id) for f in other.handoffs] == [
+            (f.handoff_id, f.revision, f.picked_up_event_id) for f in one.handoffs
+        ]
 
 
 @settings(max_examples=100, deadline=None)

@@ -104,6 +104,15 @@ def test_where_a_letter_is_sent(stage: Stage, topic: str, to: str) -> None:
     assert (destination(one, TOPICS), why_not(one, TOPICS)) == (to, "")
 
 
+def test_a_withheld_value_can_be_sent() -> None:
+    withheld = build(
+        SourceRecord(TOPICS.raw, 3, 5, b"k", b"v", (), AT_MS), Stage.PROCESSORS, Reason.TOO_LARGE, "", withhold=True
+    )
+    assert why_not(withheld, TOPICS) == ""
+    shown = describe([Entry(withheld, 0, 0)], TOPICS)
+    assert (shown["withheld"], shown["value_bytes"], shown["replays_to"]) == (True, 0, TOPICS.raw)
+
+
 def test_what_cannot_be_sent() -> None:
     assert why_not(letter(value=None), TOPICS)
     assert why_not(letter(stage=Stage.SINK, topic=TOPICS.dead_letters), TOPICS)
