@@ -22,7 +22,7 @@ from contracts.v1 import enrichment_pb2
 from processors import emit, extension
 from processors.forms import common_forms
 from processors.intake import Headers, RawRecord, read
-from processors.pipeline import CHUNK, Output, PartitionState, process, process_all
+from processors.pipeline import CHUNK, Output, PartitionState, Redact, process, process_all
 from processors.window import Window
 from tests.support.events import seeded_sessions
 from tests.support.raw_records import RECEIVED_NS, raw_headers, raw_key
@@ -107,9 +107,9 @@ def chunks(records: Sequence[RawRecord]) -> Iterator[list[RawRecord]]:
                 yield [arrived(record) for record in batch[start : start + CHUNK]]
 
 
-def all_steps(records: Sequence[RawRecord]) -> float:
+def all_steps(records: Sequence[RawRecord], redact: Redact | None = None) -> float:
     """Every record from its bytes to the bytes that are produced: steps, facts serialized, headers, size check. CPU seconds."""
-    states = [PartitionState(Window(WINDOW)) for _ in range(PARTITIONS)]
+    states = [PartitionState(Window(WINDOW), redact) for _ in range(PARTITIONS)]
     topics, sink = Topics(), _Sink()
     seconds = 0.0
     for chunk in chunks(records):

@@ -14,6 +14,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -30,6 +32,10 @@ DURABLE = {"acks": "all", "enable.idempotence": True, "partitioner": "murmur2_ra
 
 #: What a producer's calls raise, except ``BufferError`` for a full queue; ``args[0]`` is the ``KafkaError``.
 ProduceRefused = KafkaException
+
+
+#: Shorter segments are only many files, milliseconds.
+MIN_SEGMENT_MS = 60_000
 
 
 class TopicMisconfigured(Exception):
@@ -87,7 +93,10 @@ def admin(settings: KafkaSettings) -> AdminClient:
 
 
 def ensure_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> list[str]:
-    """Create what is missing; returns the created names. Blocks up to the timeout. Raises Unavailable or TopicMisconfigured."""
+    """Create what is missing, and set the retention that the settings name; returns the created names.
+
+    Blocks up to the timeout. Raises Unavailable or TopicMisconfigured.
+    """
     client = admin(settings)
     specs = settings.topics.specs()
     try:
@@ -120,12 +129,43 @@ def ensure_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> lis
     while True:
         try:
             check_topics(settings, timeout_seconds)
+            _set_retention(client, settings, timeout_seconds)
             return created
         except TopicMisconfigured:
             # The broker that answers may not have heard yet of what another one has just created.
             if not missing or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+def retention_config(hours: float) -> dict[str, str]:
+    """A topic's configuration that keeps records that long. Kafka deletes whole segments, each when its youngest record is old
+    enough: with a segment's span on top, a record is gone after 1.25 times the hours."""
+    kept_ms = int(hours * 3_600_000)
+    return {"retention.ms": str(kept_ms), "segment.ms": str(max(kept_ms // 4, MIN_SEGMENT_MS))}
+
+
+def _set_retention(client: AdminClient, settings: KafkaSettings, timeout_seconds: float) -> None:
+    resources = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            topic,
+            incremental_configs=[
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                for name, value in retention_config(hours).items()
+            ],
+        )
+        for topic, hours in settings.retention_hours().items()
+    ]
+    if not resources:
+        return
+    for resource, future in client.incremental_alter_configs(resources, request_timeout=timeout_seconds).items():
+        try:
+            future.result(timeout_seconds + 1)
+        except KafkaException as error:
+            raise TopicMisconfigured(
+                f"topic {resource.name}: its retention cannot be set: {error.args[0].str()}"
+            ) from None
 
 
 def check_topics(settings: KafkaSettings, timeout_seconds: float = 10.0) -> None:

@@ -114,6 +114,8 @@ def environment(
     kept = {
         name: value for name, value in base.items() if not name.startswith("KAFKA_") or name.startswith("KAFKA_TOPIC_")
     }
+    if rules := kept.get("PROCESSORS_REDACTION_FILE"):
+        kept["PROCESSORS_REDACTION_FILE"] = str(Path(rules).absolute())  # processes run in the stack's directory
     return {
         **kept,
         **{name: str(port) for name, port in ports.items()},

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from contracts.topics import DEFAULT_PREFIX, Topics
 
 _PREFIX = "KAFKA_"
+_MOST_HOURS = 24 * 36_500
 
 
 class KafkaSettings(BaseSettings):
@@ -25,10 +26,37 @@ class KafkaSettings(BaseSettings):
     )
     topic_partitions: int = Field(8, ge=1, le=10_000, description="Partitions of a topic when it is created.")
     topic_replication_factor: int = Field(1, ge=1, le=9, description="Replicas of a topic when it is created.")
+    topic_raw_retention_hours: float | None = Field(
+        None,
+        gt=0,
+        le=_MOST_HOURS,
+        description="How long the raw topic keeps what clients sent, hours; set on the topic when topics are made ready (`retention.ms`, and `segment.ms` a quarter of it, so records are gone after 1.25 times these hours and a few minutes). Empty: the broker's default, or what was set on the topic. See docs/privacy.md.",
+    )
+    topic_enriched_retention_hours: float | None = Field(
+        None,
+        gt=0,
+        le=_MOST_HOURS,
+        description="The same for the topics of enriched events, hand-offs and MCP calls.",
+    )
+    topic_dead_letters_retention_hours: float | None = Field(
+        None, gt=0, le=_MOST_HOURS, description="The same for the topic of dead letters."
+    )
 
     @property
     def topics(self) -> Topics:
         return Topics(self.topic_prefix)
+
+    def retention_hours(self) -> dict[str, float]:
+        """By topic, where it is set."""
+        topics = self.topics
+        hours = {
+            topics.raw: self.topic_raw_retention_hours,
+            topics.enriched: self.topic_enriched_retention_hours,
+            topics.handoffs: self.topic_enriched_retention_hours,
+            topics.mcp_calls: self.topic_enriched_retention_hours,
+            topics.dead_letters: self.topic_dead_letters_retention_hours,
+        }
+        return {topic: kept for topic, kept in hours.items() if kept is not None}
 
     def group(self, configured: str, default: str) -> str:
         """The consumer group to join: the configured one, else `default`, with the topic prefix before it when that is not the

@@ -173,3 +173,32 @@ class SinkUnderTest:
     def wait_committed(self) -> None:
         """Until the group has committed everything."""
         wait_for("the sink to commit everything", lambda: self.lag() == 0)
+
+
+_DUMP = """
+import sys
+from sink.store import Store
+store = Store.open(sys.argv[1], readers=1)
+try:
+    tables = store.settler.query("SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'")
+    for (name,) in tables.result_rows:
+        content = store.settler.raw_query(f"SELECT * FROM {name} FORMAT TSVRaw")
+        sys.stdout.buffer.write(f"{name} {len(content)}\\n".encode() + content + b"\\n")
+finally:
+    store.close()
+"""
+
+
+def dump_store(directory: Path) -> dict[str, bytes]:
+    """Every column of every row that is in the tables of an embedded store (superseded ones too), by table; of a stopped sink."""
+    done = subprocess.run(
+        [sys.executable, "-c", _DUMP, f"chdb:///{directory}"], capture_output=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, bytes] = {}
+    rest = done.stdout
+    while rest:
+        head, _, rest = rest.partition(b"\n")
+        name, size = head.split()
+        found[name.decode()], rest = rest[: int(size)], rest[int(size) + 1 :]
+    return found
