@@ -56,7 +56,9 @@ class Redactor:
         rules = self._of(incoming.tenant_id)
         if rules is not None:
             try:
-                incoming.redaction = rules.redact(incoming.event)
+                # Bytes that are canonical already are as long as what the message would be.
+                size = len(incoming.value) if incoming.canonical_sha256 == incoming.content_sha256 else None
+                incoming.redaction = rules.redact(incoming.event, size)
                 incoming.value = incoming.event.SerializeToString(deterministic=True)
             except MemoryError:
                 raise
@@ -95,11 +97,11 @@ class EventRules:
         mixed = rules.version.encode() + (hmac.digest(secret, b"version", "sha256") if rules.hashes else b"")
         self.version = hashlib.sha256(mixed).hexdigest()[:_VERSION_DIGITS]
 
-    def redact(self, event: Any) -> Redaction:
-        """Change `event`, and say where."""
+    def redact(self, event: Any, size: int | None = None) -> Redaction:
+        """Change `event`, and say where. `size`: its ByteSize, if that is known."""
         changed: set[str] = set()
         if not self._keeps:
-            _drop_uninspectable(event, changed)
+            _drop_uninspectable(event, event.ByteSize() if size is None else size, changed)
         failed = event.tool_response.error_message if event.WhichOneof("content") == "tool_response" else ""
         _Walk(self._automaton, changed).message(event, self._automaton.start, None)
         if failed and not event.tool_response.error_message:
@@ -109,15 +111,14 @@ class EventRules:
         return Redaction(_listed(changed), self.version)
 
 
-def _drop_uninspectable(event: Any, changed: set[str]) -> None:
+def _drop_uninspectable(event: Any, size: int, changed: set[str]) -> None:
     """Fields the spec does not have, and messages in a client's extensions: nobody knows what they hold."""
-    if event.extensions:
-        changed.add("extensions")
-        del event.extensions[:]
-    size = event.ByteSize()
     event.DiscardUnknownFields()
     if event.ByteSize() != size:
         changed.add(UNKNOWN_FIELDS)
+    if event.extensions:
+        changed.add("extensions")
+        del event.extensions[:]
 
 
 def _listed(changed: set[str]) -> tuple[str, ...]:
@@ -129,6 +130,8 @@ def _listed(changed: set[str]) -> tuple[str, ...]:
 
 #: Does to one field of a message what a state says. Arguments: the message, the field's value, the path so far.
 _Step = Callable[["_Walk", Any, Any, _Path], None]
+#: Up to so many fields are asked for one by one, which is cheaper than a list of all that are there.
+_FEW = 5
 
 
 class _Walk:
@@ -143,15 +146,18 @@ class _Walk:
     def message(self, message: Any, state: State, path: _Path) -> None:
         """All its fields."""
         kind = message.DESCRIPTOR.full_name
-        plan: dict[int, _Step] | None = state.plans.get(kind)
+        plan: dict[int, tuple[str, bool, _Step]] | None = state.plans.get(kind)
         if plan is None:
             plan = state.plans[kind] = _plan(message.DESCRIPTOR, state)
-        if not plan:
+        if len(plan) <= _FEW:
+            for name, has_presence, step in plan.values():
+                if message.HasField(name) if has_presence else (value := getattr(message, name)):
+                    step(self, message, getattr(message, name) if has_presence else value, path)
             return
         for field, value in message.ListFields():
-            step = plan.get(field.number)
-            if step is not None:
-                step(self, message, value, path)
+            found = plan.get(field.number)
+            if found is not None:
+                found[2](self, message, value, path)
 
     def note(self, path: _Path) -> None:
         """Something was changed there."""
@@ -159,13 +165,7 @@ class _Walk:
 
     def text(self, text: str, state: State, path: _Path) -> str:
         """What stands in a text's place; not for values that are dropped whole."""
-        whole = state.whole
-        if whole is not None:
-            new = whole.replace(text)
-        else:
-            new = text
-            for part in state.parts:
-                new = part.sub(new)
+        new = state.whole.replace(text) if state.whole is not None else state.sub(text)
         if new != text:
             self.note(path)
         return new
@@ -222,14 +222,15 @@ def _drops(state: State) -> bool:
     return state.whole is not None and state.whole.drops
 
 
-def _plan(descriptor: Any, state: State) -> dict[int, _Step]:
-    """What to do with each field of a message, by its number; fields that stay as they are have no entry."""
+def _plan(descriptor: Any, state: State) -> dict[int, tuple[str, bool, _Step]]:
+    """What to do with each field of a message, by its number: its name, whether it is one that is there or not, and what to do.
+    Fields that stay as they are have no entry."""
     kept = protected(descriptor.full_name)
-    plan: dict[int, _Step] = {}
+    plan: dict[int, tuple[str, bool, _Step]] = {}
     for field in descriptor.fields:
         child = state.step(field.name)
         if field.name not in kept and not child.is_dead and (step := _step_for(field, child)) is not None:
-            plan[field.number] = step
+            plan[field.number] = (field.name, field.has_presence, step)
     return plan
 
 

@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from contracts.redaction import Action, Rule
+from contracts.redaction import Action, Rule, any_of
 
 #: What replaces a value, or the part of it that matches.
 Replace = Callable[[str], str]
@@ -61,7 +61,7 @@ class State:
     """One place. `whole`: what becomes of the value here, with everything inside it; `parts`: what patterns look for in its
     text, and in all text inside it."""
 
-    __slots__ = ("_automaton", "_by_name", "_other", "_positions", "is_dead", "parts", "plans", "whole")
+    __slots__ = ("_automaton", "_by_name", "_other", "_positions", "any_part", "is_dead", "parts", "plans", "whole")
 
     def __init__(self, automaton: Automaton, positions: frozenset[_Position]) -> None:
         self._automaton = automaton
@@ -69,10 +69,19 @@ class State:
         self._by_name: dict[str, State | None] = dict.fromkeys(automaton.names(positions))
         self._other: State | None = None
         self.whole, self.parts = automaton.outcome(positions)
+        #: Found in a text that `parts` change, and in no other; None: unknown.
+        self.any_part = any_of([pattern for part in self.parts for pattern in part.patterns]) if self.parts else None
         #: Nothing here or inside is redacted.
         self.is_dead = not positions
         #: For whoever walks: what to do with the fields of a message, by its name.
         self.plans: dict[str, Any] = {}
+
+    def sub(self, text: str) -> str:
+        """`text` after all `parts`. Most texts have nothing to be replaced: that is found out in one go."""
+        if self.parts and (self.any_part is None or self.any_part.search(text) is not None):
+            for part in self.parts:
+                text = part.sub(text)
+        return text
 
     def step(self, name: str) -> State:
         """Into the field or key `name`."""
@@ -97,7 +106,7 @@ class Forced(State):
     __slots__ = ()
 
     def __init__(self, treatment: Treatment) -> None:
-        self.whole, self.parts, self.is_dead, self.plans = treatment, (), False, {}
+        self.whole, self.parts, self.any_part, self.is_dead, self.plans = treatment, (), None, False, {}
 
     def step(self, name: str) -> State:
         return self

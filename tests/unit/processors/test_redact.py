@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonpath
 import pytest
+import re2
 from chaukas.spec.common.v1 import events_pb2 as pb
 from google.protobuf.json_format import MessageToDict
 from hypothesis import example, given, settings
@@ -187,6 +188,22 @@ def test_a_pattern_without_paths_reaches_every_text(event: pb.Event) -> None:
         document.pop(kept, None)
     document.get("agent_handoff", {}).pop("to_agent_name", None)
     assert "secret" not in json.dumps(document)
+
+
+_PATTERNS = ["a", "b+", "(?i)AB", "^c", r"\bab\b", "(?P<n>a)c", "(?P<n>b)c", "c$", "[^a-c]", "é|x", "a|b", "(?s)a.b"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(_PATTERNS), min_size=1, max_size=4, unique=True), st.text("abcAB éx.\n", max_size=12))
+def test_looking_for_all_patterns_at_once_misses_none(patterns: list[str], text: str) -> None:
+    """The shortcut past texts in which nothing matches, against one pattern after the other."""
+    one_by_one = text
+    for pattern in patterns:
+        compiled = re2.compile(pattern)
+        one_by_one = compiled.sub(lambda match: "<>" if match.group(0) else "", one_by_one)
+    event = pb.Event(message=pb.MessageContent(text=text))
+    redacted(event, rule(patterns=patterns, mask="<>"))
+    assert event.message.text == one_by_one
 
 
 # ---------------------------------------------------------------- case by case
