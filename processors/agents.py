@@ -25,7 +25,6 @@ from contracts.topics import Topics
 from processors import emit
 from processors.flood import Flood, FloodOfDeadLetters
 from processors.intake import BadRecord, RawRecord
-from processors.intake import read as read_event
 from processors.metrics import Metrics, record_age_seconds
 from processors.pipeline import Output, PartitionState, process_all
 from processors.rebuild import Reader, raw_record, rebuild
@@ -148,7 +147,7 @@ class EnrichAgent:
             self._window,
             working,
             self._accepted_until_ms,
-            read_event if self._redactor is None else self._redactor.read,
+            None if self._redactor is None else self._redactor.redact,
         )
         working()  # still ours?
         taken = time.monotonic() - started

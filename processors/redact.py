@@ -22,8 +22,8 @@ from processors.redaction_states import Automaton, State
 
 #: Most paths that an event's extension names; one more entry says how many there are beyond.
 MAX_PATHS = 50
-#: Longest name of a key in such a path, characters.
-MAX_NAME = 64
+#: Longest name of a key in such a path, and longest path, characters.
+MAX_NAME, MAX_PATH = 64, 256
 #: In a place whose emptiness would say something else.
 LEFT_BLANK = "[redacted]"
 UNKNOWN_FIELDS = "(unknown fields)"
@@ -43,28 +43,28 @@ class Redaction(NamedTuple):
 
 
 class Redactor:
-    """The rules of a deployment with its secret. :meth:`read` takes the place of :func:`processors.intake.read`."""
+    """The rules of a deployment with its secret. :meth:`redact` is what :class:`processors.pipeline.PartitionState` takes."""
 
     def __init__(self, rules: RedactionRules, secret: bytes) -> None:
         self._rules = rules
         self._secret = secret
         self._of = lru_cache(maxsize=10_000)(self._make)
 
-    def read(self, record: RawRecord) -> Incoming:
-        """Parse, check and redact. Raises :class:`BadRecord`."""
-        incoming = intake.read(record)
-        rules = self._of(incoming.tenant_id)
+    def redact(self, event: Incoming) -> Incoming | BadRecord:
+        """Change the event that was read, and its value, as its tenant's rules say. Returns it, or why it must go no further."""
+        rules = self._of(event.tenant_id)
         if rules is not None:
             try:
                 # Bytes that are canonical already are as long as what the message would be.
-                size = len(incoming.value) if incoming.canonical_sha256 == incoming.content_sha256 else None
-                incoming.redaction = rules.redact(incoming.event, size)
-                incoming.value = incoming.event.SerializeToString(deterministic=True)
+                size = len(event.value) if event.canonical_sha256 == event.content_sha256 else None
+                event.redaction = rules.redact(event.event, size)
+                event.value = event.event.SerializeToString(deterministic=True)
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, nothing of the event may go on
-                raise BadRecord(Reason.STEP_FAILED, f"redaction failed: {type(error).__name__}") from None
-        return incoming
+                return BadRecord(Reason.STEP_FAILED, f"redaction failed: {type(error).__name__}")
+            event.has_bounded_headers = False  # that compared them with the value as it was
+        return event
 
     def withholds(self, record: RawRecord, bad: BadRecord) -> bool:
         """A letter for `record` must not hold its value: its tenant has rules, or nobody can tell whose it is."""
@@ -105,9 +105,8 @@ class EventRules:
         failed = event.tool_response.error_message if event.WhichOneof("content") == "tool_response" else ""
         _Walk(self._automaton, changed).message(event, self._automaton.start, None)
         if failed and not event.tool_response.error_message:
-            event.tool_response.error_message = (
-                LEFT_BLANK  # that the call failed is no secret, and its status follows from it
-            )
+            # That the call failed is no secret, and its status follows from it.
+            event.tool_response.error_message = LEFT_BLANK
         return Redaction(_listed(changed), self.version)
 
 
@@ -305,4 +304,5 @@ def _shown(path: _Path) -> str:
         else:
             escaped = name[:MAX_NAME].replace("\\", "\\\\").replace("'", "\\'")
             parts.append(f"['{escaped}']")
-    return "$" + "".join(reversed(parts))
+    shown = "$" + "".join(reversed(parts))
+    return shown if len(shown) <= MAX_PATH else f"{shown[:MAX_PATH]}…"

@@ -193,10 +193,10 @@ def test_a_restart_changes_no_byte_with_rules_either(seed: int, window: int) -> 
         return Redactor(parse_rules(RULES), b"s" * 32)  # a new process reads the same file
 
     records = random_partition(seed)
-    uninterrupted = run(PartitionState(Window(window), redactor().read), records)
+    uninterrupted = run(PartitionState(Window(window), redactor().redact), records)
     for cut in range(len(records)):
         first = records[cut].offset
-        state, _ = rebuild(reader(records), "raw", 0, first, Window(window), lambda: None, 0, redactor().read)
+        state, _ = rebuild(reader(records), "raw", 0, first, Window(window), lambda: None, 0, redactor().redact)
         after = run(state, records[cut:])
         assert after == {offset: out for offset, out in uninterrupted.items() if offset >= first}
 
@@ -207,7 +207,7 @@ def test_rules_change_what_is_said_and_not_who_is_a_copy_of_whom(seed: int, wind
     records = random_partition(seed)
     plain, redacted = (
         PartitionState(Window(window)),
-        PartitionState(Window(window), Redactor(parse_rules(RULES), b"s" * 32).read),
+        PartitionState(Window(window), Redactor(parse_rules(RULES), b"s" * 32).redact),
     )
     for record in records:
         try:
