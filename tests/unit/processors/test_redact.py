@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from contracts.redaction import parse_rules
 from contracts.redaction_paths import PROTECTED
-from processors.redact import LEFT_BLANK, MAX_PATHS, UNKNOWN_FIELDS, EventRules, Redaction
+from processors.redact import LEFT_BLANK, MAX_PATH, MAX_PATHS, UNKNOWN_FIELDS, EventRules, Redaction
 from processors.redaction_states import Automaton
 
 SECRET = b"s" * 32
@@ -332,3 +332,23 @@ def test_patterns_take_time_linear_in_the_text() -> None:
     event = pb.Event(message=pb.MessageContent(text="a" * 200_000))
     done = redacted(event, rule(patterns=["(a+)+$x", "(a|aa)+b"]))
     assert done.paths == ()
+
+
+def test_the_deepest_event_that_parses_is_redacted() -> None:
+    inner: Any = "secret"
+    depth = 0
+    deepest = b""
+    while True:
+        event = pb.Event()
+        event.metadata.update({"a": inner})
+        try:
+            deepest = pb.Event.FromString(event.SerializeToString()).SerializeToString()
+        except Exception:
+            break
+        inner, depth = ({"a": inner} if depth % 2 else [inner]), depth + 1
+    event = pb.Event.FromString(deepest)
+    done = redacted(event, rule(patterns=["secret"]), {"name": "q", "action": "drop", "paths": ["$..nothing"]})
+    assert depth > 20
+    assert b"secret" not in event.SerializeToString()
+    (path,) = done.paths
+    assert len(path) <= MAX_PATH + 1
