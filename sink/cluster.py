@@ -29,7 +29,9 @@ SHARDED = {
     "event_stats_days": "sipHash64(tenant_id, project_id, day)",
 }
 #: Tables of a few rows, the same on every node of every shard.
-EVERYWHERE = frozenset({"schema_migrations", "settle_progress", "event_stats_progress", "retention", "legal_holds"})
+EVERYWHERE = frozenset(
+    {"schema_migrations", "settle_progress", "event_stats_progress", "retention", "legal_holds", "erasures"}
+)
 
 #: For every client of a cluster.
 SETTINGS: dict[str, Any] = {

@@ -54,6 +54,7 @@ def wire_columns(values: list[bytes]) -> WireColumns:
     columns = {name: batch.column(name) for name in PLAIN}
     columns |= _content(arms)
     columns |= _retry(parts(batch.column("retry")))
+    columns |= _redaction(parts(batch.column("redaction")))
     columns["search_text"] = text
     has_cost = batch.column("cost").is_valid()
     total = cost["total_cost"]
@@ -124,6 +125,14 @@ def _retry(retry: dict[str, pa.Array]) -> dict[str, pa.Array]:
         "retry_attempt": retry["attempt"],
         "retry_strategy": pc.fill_null(retry["strategy"], _EMPTY),
         "retry_backoff_ms": retry["backoff_ms"],
+    }
+
+
+def _redaction(redaction: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    return {
+        "redaction_fields": _list(redaction["fields"]),
+        "redaction_method": pc.fill_null(redaction["method"], _EMPTY),
+        "redaction_salt_id": pc.fill_null(redaction["salt_id"], _EMPTY),
     }
 
 

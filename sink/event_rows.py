@@ -39,6 +39,9 @@ _TEXT = [
     "policy_rationale",
     "finish_reason",
     "retry_strategy",
+    "redaction_method",
+    "redaction_salt_id",
+    "redaction_version",
     "search_text",
     "batch_id",
     "traceparent",
@@ -54,7 +57,15 @@ _NUMBERS = [
     "total_tokens",
     "http_status",
 ]
-_LISTS = ["tags", "pii_categories", "accessed_pii_categories", "document_ids", "policy_rule_ids"]
+_LISTS = [
+    "tags",
+    "pii_categories",
+    "accessed_pii_categories",
+    "document_ids",
+    "policy_rule_ids",
+    "redaction_fields",
+    "redacted",
+]
 #: What an insert into `events` carries; the engine computes the hashes, the version and ingested_at.
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in _TEXT]

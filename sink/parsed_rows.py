@@ -103,6 +103,12 @@ def _plain(columns: Columns, pairs: Sequence[tuple[Enriched, Any]], buckets: Buc
     columns["retry_attempt"] += [retry and retry.attempt for retry in retries]
     columns["retry_strategy"] += [retry.strategy if retry else "" for retry in retries]
     columns["retry_backoff_ms"] += [retry and retry.backoff_ms for retry in retries]
+    redactions = [event.redaction for event in events]  # an empty one when there is none
+    columns["redaction_fields"] += [redaction.fields[:] for redaction in redactions]
+    columns["redaction_method"] += [redaction.method for redaction in redactions]
+    columns["redaction_salt_id"] += [redaction.salt_id for redaction in redactions]
+    columns["redacted"] += [found.redacted[:] for found in enrichments]
+    columns["redaction_version"] += [found.redaction_version for found in enrichments]
     columns["raw"] += [record.value for record in records]
     columns["effective_status"] += [found.effective_status for found in enrichments]
     columns["duration_ms"] += [found.duration_ms if found.HasField("duration_ms") else None for found in enrichments]

@@ -56,9 +56,9 @@ class _Facts:
     sources: list[SourceRecord] = field(default_factory=list)
 
 
-def letter(record: SourceRecord, error: BadRecord) -> DeadLetter:
-    """The sink's dead letter for `record`."""
-    return dead_letters.build(record, Stage.SINK, error.reason, str(error))
+def letter(record: SourceRecord, error: BadRecord, *, withhold: bool = False) -> DeadLetter:
+    """The sink's dead letter for `record`; `withhold`: without its value."""
+    return dead_letters.build(record, Stage.SINK, error.reason, str(error), withhold=withhold)
 
 
 def prepare(batch: Batch, topics: Topics) -> Prepared:

@@ -35,17 +35,19 @@ from sink import consumer as kafka_consumer
 from sink import garbage
 from sink.batch import MIN_AGE_SECONDS, BatchPolicy
 from sink.consumer import SinkConsumer
+from sink.erase import Eraser
 from sink.flood import FloodGuard
 from sink.letters import LetterProducer
 from sink.metrics import SinkMetrics
 from sink.migrate import migrate
 from sink.query.daily import DailyStats
 from sink.query.server import QueryServer, serve
-from sink.retention import Retention
+from sink.retention import RUNS, Retention
 from sink.settle import Settler
 from sink.store import Store
 from sink.store_admin import StoreAdmin
 from sink.store_errors import describe
+from sink.tombstones import Erasures
 from sink.trouble import Trouble
 from sink.watchdog import Pulse, Watchdog
 from sink.writer import Writer, arrow_insert
@@ -71,6 +73,8 @@ class SinkProcess:
         self._readiness = Readiness()
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
+        #: Of a process that writes: what its inserts go by.
+        self._erasures: Erasures | None = None
 
     async def run(self, *, migrate_only: bool = False) -> int:
         """Until SIGTERM or SIGINT (then 0), or until a part of it fails (then 1)."""
@@ -136,12 +140,14 @@ class SinkProcess:
         try:
             if role is not SinkRole.QUERY:
                 pulse = Pulse()
+                self._erasures = Erasures(store.writer)
                 writing = Writing(self._consumer(store, pulse), self._on_writer_end)
                 watchdog = self._watchdog(pulse)
                 watchdog.start()
                 settling = asyncio.create_task(self._settle(store))
             if role is not SinkRole.WRITER:
-                admin = StoreAdmin(store, store.cluster, self._settings.retention_days)
+                subject_paths = self._settings.subject_paths.split()
+                admin = StoreAdmin(store, store.cluster, self._settings.retention_days, self._erasures, subject_paths)
                 queries = await serve(store, self._settings, self._readiness, self._registry, admin)
             await self._stopping.wait()
         except OSError as error:
@@ -183,6 +189,7 @@ class SinkProcess:
             self._metrics,
             flood=flood,
             pulse=pulse,
+            erasures=self._erasures,
         )
         return kafka_consumer.build(
             self._kafka,
@@ -208,12 +215,13 @@ class SinkProcess:
         settler = Settler(store.settler, self._metrics, margin_seconds=margin)
         daily = DailyStats(store.settler, margin_seconds=margin)
         retention = Retention(store.settler, store.cluster, self._settings.retention_days)
+        eraser = Eraser(store.settler, store.cluster, self._erasures)
         next_run = 0.0
         # A store that is away fails them every second: said when it begins, and when something else is wrong.
-        settling, counting = Trouble("settling"), Trouble("counting days")
+        settling, counting, sweeping = map(Trouble, ("settling", "counting days", "looking after erasures"))
         while not self._stopping.is_set():
             try:
-                await asyncio.to_thread(settler.settle)
+                await asyncio.to_thread(_settle_alone, settler)
                 settling.over()
             except (ClickHouseError, OSError) as error:
                 self._metrics.settle_failures.inc()
@@ -223,6 +231,11 @@ class SinkProcess:
                 counting.over()
             except (ClickHouseError, OSError) as error:
                 counting.tell(describe(error))
+            try:
+                await asyncio.to_thread(eraser.sweep)
+                sweeping.over()
+            except (ClickHouseError, OSError) as error:
+                sweeping.tell(describe(error))
             if (now := asyncio.get_running_loop().time()) >= next_run:
                 next_run = now + self._settings.retention_run_hours * 3600
                 try:
@@ -289,6 +302,12 @@ def process_registry() -> CollectorRegistry:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
+
+
+def _settle_alone(settler: Settler) -> None:
+    """A pass moves payloads from table to table: not while they are being erased."""
+    with RUNS:
+        settler.settle()
 
 
 def _leave_anyway() -> None:

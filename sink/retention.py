@@ -39,8 +39,9 @@ _NEVER = -(2**63)
 _DAY_NS = 86_400 * 10**9
 #: What `days` may be.
 MAX_DAYS = 100_000
-#: One run of this process at a time, and no hold during one: it would be told that it is kept what is just being deleted.
-_RUNS = threading.Lock()
+#: One run (or erasure, or pass of settling) of this process at a time, and no hold during one: it would be told that it is kept
+#: what is just being deleted.
+RUNS = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Retention:
 
     def hold(self, hold: Hold) -> None:
         """From the return on no run deletes what is held. Blocks while a run of this process is under way."""
-        with _RUNS:
+        with RUNS:
             self._set_hold(hold, released=0)
 
     def release(self, hold: Hold) -> bool:
@@ -109,7 +110,7 @@ class Retention:
 
     def run(self, now: datetime | None = None) -> Report:
         """Drop and delete what has expired at `now`. Blocks. Raises the driver's errors: the run is then to be repeated."""
-        with _RUNS:
+        with RUNS:
             return self._run(now or datetime.now(UTC))
 
     def _run(self, at: datetime) -> Report:

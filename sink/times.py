@@ -57,3 +57,9 @@ def buckets(ts_ns: npt.NDArray[np.int64], received_ns: npt.NDArray[np.int64]) ->
     months = ts_ns.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
     numbers = (1970 + months // 12) * 100 + months % 12 + 1
     return np.where(near, numbers, OVERFLOW_BUCKET).astype(np.uint32)
+
+
+def rfc3339(time_ns: int) -> str:
+    """RFC 3339 with nanoseconds and Z, of Unix nanoseconds."""
+    seconds, nanos = divmod(time_ns, NANOS)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"

@@ -174,6 +174,8 @@ def _found(found: pa.RecordBatch, plain: Rows) -> dict[str, pa.Array]:
         "effective_status": found.column("effective_status"),
         "duration_ms": found.column("duration_ms"),
         "cost_usd": found.column("cost_usd"),
+        "redacted": found.column("redacted"),
+        "redaction_version": found.column("redaction_version"),
         "raw_partition": pc.cast(_zero_unless(partition, plain), pa.uint32()),
         "raw_offset": pc.cast(_zero_unless(offset, plain), pa.uint64()),
         "content_sha256": _sha256(found.column("content_sha256"), plain),

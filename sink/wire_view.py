@@ -70,6 +70,7 @@ _OTHERS = {
     "timestamp": ("seconds", "nanos"),
     "cost": ("total_cost", "currency"),
     "retry": ("attempt", "strategy", "backoff_ms"),
+    "redaction": ("fields", "method", "salt_id"),
 }
 
 

@@ -20,11 +20,13 @@ from contracts.errors import Unavailable
 from contracts.flood import Flood
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from runtime.logs import get_logger
+from sink.erased_rows import ERASURE_ID, covering_letter, split, withhold
 from sink.flood import FloodGuard, FloodOfDeadLetters
 from sink.metrics import SinkMetrics
 from sink.prepare import Prepared, TableRows, letter
 from sink.route import BadRecord
 from sink.store_errors import Fault, StoreUnavailable, describe, fault_of
+from sink.tombstones import Erasures
 from sink.watchdog import Pulse
 
 log = get_logger(__name__)
@@ -92,7 +94,9 @@ class Writer:
         backoff: Backoff | None = None,
         flood: FloodGuard | None = None,
         pulse: Pulse | None = None,
+        erasures: Erasures | None = None,
     ) -> None:
+        self._erasures = erasures or Erasures()
         self._pulse = pulse or Pulse()
         self._flood = flood or FloodGuard()
         self._insert = insert
@@ -108,7 +112,7 @@ class Writer:
         Blocks as long as the store is away. Raises :class:`Abandoned` once `abandon` is set and the running insert is
         through. Rows that are already stored then stay: storing them again changes nothing.
         """
-        letters = list(prepared.letters)
+        letters = self._without_erased(prepared.letters) if prepared.letters else []
         started = time.monotonic()
         for table in prepared.tables:
             self._store_table(table, letters, abandon)
@@ -142,7 +146,7 @@ class Writer:
                     todo += (second, first)
                 elif fault is Fault.DATA:
                     refused = BadRecord(Reason.ROW_REFUSED, f"table {part.name}: {describe(error)}")
-                    letters.append(letter(part.sources[0], refused))
+                    letters.append(letter(part.sources[0], refused, withhold=self._is_erased(part)))
                     self._flood.count(flood, part.sources[0], refused.reason.value)
                     if what := flood.problem():
                         if not self._flood.ask_accepted():
@@ -164,9 +168,24 @@ class Writer:
         self._pulse.inserts += 1
         self._pulse.inserting = True
         try:
-            self._insert(part.name, part.rows)
+            with self._erasures.inserting() as stones:
+                for rows in split(part.name, part.rows, stones):
+                    self._insert(part.name, rows)
         finally:
             self._pulse.inserting = False
+
+    def _is_erased(self, part: TableRows) -> bool:
+        """A tombstone covers this one row: its letter must not have what the row must not have."""
+        with self._erasures.inserting() as stones:
+            return any(ERASURE_ID.name in rows.column_names for rows in split(part.name, part.rows, stones))
+
+    def _without_erased(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+        """`letters`, without the content of what was erased."""
+        with self._erasures.inserting() as stones:
+            for one in letters:
+                if covering_letter(one, stones) is not None:
+                    withhold(one)
+        return list(letters)
 
     def _send(self, letters: Sequence[DeadLetter], abandon: threading.Event) -> None:
         attempt = 0

@@ -1,4 +1,4 @@
-"""What an operator does to a running sink's store: `retention`, `hold`. They talk to the sink itself, not to the gateway."""
+"""What an operator does to a running sink's store: `retention`, `hold`, `erase`. They talk to the sink itself, not to the gateway."""
 
 import os
 

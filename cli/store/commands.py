@@ -1,4 +1,4 @@
-"""`retention show|set|run` and `hold add|remove|list`."""
+"""`retention show|set|run` and `hold add|remove|list`; `erase` has a file of its own."""
 
 from __future__ import annotations
 
@@ -12,21 +12,13 @@ from cli.render.json_lines import json_line
 from cli.render.tables import cell, table
 from cli.render.text import count
 from cli.store.connection import RUN_SECONDS, administration
+from cli.store.erase import erase
+from cli.store.options import Sink
 from contracts.v1 import store_admin_pb2 as messages
 
 retention = typer.Typer(help="How long a running sink keeps events.", no_args_is_help=True)
 hold = typer.Typer(help="Legal holds: what retention never deletes.", no_args_is_help=True)
 
-Sink = Annotated[
-    str | None,
-    typer.Option(
-        "--sink",
-        metavar="HOST:PORT",
-        help="The sink's gRPC port. Default: GATEWAY_SINK_TARGET, else SINK_GRPC_HOST and SINK_GRPC_PORT, else the local "
-        "stack, else 127.0.0.1:50052. The token is SINK_ADMIN_TOKEN, or the local stack's.",
-        rich_help_panel="Connection",
-    ),
-]
 HeldTenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant.")]
 HeldSession = Annotated[str, typer.Option("--session", metavar="ID", help="One session; without: the whole tenant.")]
 
@@ -35,6 +27,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
     app.add_typer(retention, name="retention")
     app.add_typer(hold, name="hold")
+    app.command()(erase)
 
 
 @retention.command()

@@ -108,3 +108,31 @@ class RemoveHoldRequest(_message.Message):
 class RemoveHoldResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class EraseRequest(_message.Message):
+    __slots__ = ("tenant_id", "project_id", "session_id", "subject", "reason", "dry_run")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    project_id: str
+    session_id: str
+    subject: str
+    reason: str
+    dry_run: bool
+    def __init__(self, tenant_id: _Optional[str] = ..., project_id: _Optional[str] = ..., session_id: _Optional[str] = ..., subject: _Optional[str] = ..., reason: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class EraseResponse(_message.Message):
+    __slots__ = ("erasure_id", "erased_at", "session_ids", "erased")
+    ERASURE_ID_FIELD_NUMBER: _ClassVar[int]
+    ERASED_AT_FIELD_NUMBER: _ClassVar[int]
+    SESSION_IDS_FIELD_NUMBER: _ClassVar[int]
+    ERASED_FIELD_NUMBER: _ClassVar[int]
+    erasure_id: str
+    erased_at: _timestamp_pb2.Timestamp
+    session_ids: _containers.RepeatedScalarFieldContainer[str]
+    erased: _containers.RepeatedCompositeFieldContainer[DeletedRows]
+    def __init__(self, erasure_id: _Optional[str] = ..., erased_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., session_ids: _Optional[_Iterable[str]] = ..., erased: _Optional[_Iterable[_Union[DeletedRows, _Mapping]]] = ...) -> None: ...

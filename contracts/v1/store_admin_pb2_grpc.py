@@ -64,6 +64,11 @@ class StoreAdminServiceStub:
                 request_serializer=contracts_dot_v1_dot_store__admin__pb2.RemoveHoldRequest.SerializeToString,
                 response_deserializer=contracts_dot_v1_dot_store__admin__pb2.RemoveHoldResponse.FromString,
                 _registered_method=True)
+        self.Erase = channel.unary_unary(
+                '/chaukas.gateway.v1.StoreAdminService/Erase',
+                request_serializer=contracts_dot_v1_dot_store__admin__pb2.EraseRequest.SerializeToString,
+                response_deserializer=contracts_dot_v1_dot_store__admin__pb2.EraseResponse.FromString,
+                _registered_method=True)
 
 
 class StoreAdminServiceServicer:
@@ -111,6 +116,14 @@ class StoreAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Erase(self, request, context):
+        """Takes the content of a session or of a subject's sessions out of the store; answers when it is done. INVALID_ARGUMENT when
+        something of it is under a legal hold. A caller that gives up does not stop it; doing it again is safe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StoreAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -143,6 +156,11 @@ def add_StoreAdminServiceServicer_to_server(servicer, server):
                     servicer.RemoveHold,
                     request_deserializer=contracts_dot_v1_dot_store__admin__pb2.RemoveHoldRequest.FromString,
                     response_serializer=contracts_dot_v1_dot_store__admin__pb2.RemoveHoldResponse.SerializeToString,
+            ),
+            'Erase': grpc.unary_unary_rpc_method_handler(
+                    servicer.Erase,
+                    request_deserializer=contracts_dot_v1_dot_store__admin__pb2.EraseRequest.FromString,
+                    response_serializer=contracts_dot_v1_dot_store__admin__pb2.EraseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -307,6 +325,33 @@ class StoreAdminService:
             '/chaukas.gateway.v1.StoreAdminService/RemoveHold',
             contracts_dot_v1_dot_store__admin__pb2.RemoveHoldRequest.SerializeToString,
             contracts_dot_v1_dot_store__admin__pb2.RemoveHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Erase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chaukas.gateway.v1.StoreAdminService/Erase',
+            contracts_dot_v1_dot_store__admin__pb2.EraseRequest.SerializeToString,
+            contracts_dot_v1_dot_store__admin__pb2.EraseResponse.FromString,
             options,
             channel_credentials,
             insecure,

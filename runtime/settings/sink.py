@@ -6,7 +6,8 @@ import enum
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import AwareDatetime, Field, SecretStr
+import jsonpath
+from pydantic import AwareDatetime, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from runtime.settings.tls import ListeningSettings
@@ -85,6 +86,10 @@ class SinkSettings(ListeningSettings):
     retention_run_hours: float = Field(
         24.0, gt=0, le=24 * 31, description="How often the writer drops what has expired, hours."
     )
+    subject_paths: str = Field(
+        "$.metadata.user_id",
+        description="Where an event names the person it is about, for `chaukas-gateway erase --subject`: JSONPath on the event, several with spaces between.",
+    )
     dead_letters_accepted_until: AwareDatetime | None = Field(
         None,
         description="RFC 3339. After a flood of dead letters stopped the sink: letters of records with an earlier Kafka time are accepted and no longer count as a flood. `chaukas-gateway dlq accept` says the same to running processes; the later time holds.",
@@ -122,6 +127,16 @@ class SinkSettings(ListeningSettings):
         ge=256 * 1024**2,
         description="Memory cap of the embedded engine, bytes (a ClickHouse server has its own).",
     )
+
+    @field_validator("subject_paths")
+    @classmethod
+    def _paths(cls, paths: str) -> str:
+        for path in paths.split():
+            try:
+                jsonpath.compile(path)
+            except jsonpath.JSONPathError as error:
+                raise ValueError(f"`{path}` is no JSONPath: {str(error).splitlines()[0]}") from None
+        return paths
 
     @property
     def accepted_until_ms(self) -> int:

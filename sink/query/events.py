@@ -61,13 +61,13 @@ def worth_slicing(filters: QueryFilter) -> bool:
 
 
 def shown(copies: Iterable[Sequence[Any]]) -> dict[tuple[Any, ...], bytes]:
-    """The payload that counts for each position, from rows of ``event_payloads.sql``: that of the largest version, none
-    where that is a tombstone."""
-    best: dict[tuple[Any, ...], tuple[int, int, bytes]] = {}
-    for *position, version, removed, raw in copies:
-        key = tuple(position)
-        if key not in best or version > best[key][0]:
-            best[key] = (version, removed, raw)
+    """The payload that counts for each position, from rows of ``event_payloads.sql``: that of the largest version (one record
+    stored again: the last one, because its content may have been redacted or erased since), none where that is a tombstone."""
+    best: dict[tuple[Any, ...], tuple[tuple[int, int], int, bytes]] = {}
+    for *position, version, ingested_us, removed, raw in copies:
+        key, rank = tuple(position), (version, ingested_us)
+        if key not in best or rank > best[key][0]:
+            best[key] = (rank, removed, raw)
     return {key: raw for key, (_, removed, raw) in best.items() if not removed}
 
 

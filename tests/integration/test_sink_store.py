@@ -18,13 +18,16 @@ from contracts.v1 import facts_pb2
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from sink.batch import Batch
 from sink.cluster import local_name
+from sink.erase import Eraser, Target
 from sink.metrics import SinkMetrics
 from sink.migrate import load, migrate
 from sink.prepare import prepare
 from sink.settle import Settler
 from sink.settlement import version_of
 from sink.store import Store
+from sink.tombstones import Erasures
 from sink.writer import Writer, arrow_insert
+from tests.integration.query.test_erase import CONTENT_TABLES, SECRET, SESSION, session_records
 from tests.support.clickhouse_server import clickhouse_server
 from tests.support.cluster_store import open_cluster
 from tests.support.events import START_NS, event, seeded_sessions
@@ -412,3 +415,29 @@ def test_every_statement_for_a_cluster_is_one_the_engine_reads(sink: Sink) -> No
             sink.rows(f"EXPLAIN AST {statement}")
             if "AS SELECT" not in statement:
                 assert "ON CLUSTER `gw`" in statement
+
+
+def test_the_content_of_an_erased_session_is_gone_and_stays_away(sink: Sink) -> None:
+    """On each kind of store; what exactly is left is told by tests/integration/query/test_erase.py."""
+    records = session_records(SESSION, 0)
+    sink.write(records)
+    fates = "SELECT * FROM v_record_fates ORDER BY ALL"
+    before = sink.rows(fates)
+    erasures = Erasures(sink.store.writer)
+    eraser = Eraser(sink.store.settler, sink.store.cluster, erasures)
+    report = eraser.erase(Target("t", session_id=SESSION))
+    assert report.rows == {"events": 4, "conflicts": 1, "handoffs": 1, "mcp_calls": 1, "dead_letters": 1}
+    batch = Batch()
+    batch.extend(records, 0.0)
+    Writer(arrow_insert(sink.store.writer, 60), NoLetters(), sink.metrics, erasures=Erasures(sink.store.writer)).store(
+        prepare(batch, TOPICS), threading.Event()
+    )
+    for table in CONTENT_TABLES:
+        name = local_name(table, sink.store.cluster)
+        content = sink.store.settler.raw_query(
+            f"SELECT * FROM {name} SETTINGS apply_deleted_mask = 0 FORMAT TabSeparated"
+        )
+        assert SESSION.encode() in content
+        assert SECRET.encode() not in content, table
+    assert sink.rows(fates) == before
+    assert eraser.sweep() == 0

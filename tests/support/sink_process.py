@@ -182,7 +182,7 @@ store = Store.open(sys.argv[1], readers=1)
 try:
     tables = store.settler.query("SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'")
     for (name,) in tables.result_rows:
-        content = store.settler.raw_query(f"SELECT * FROM {name} FORMAT TSVRaw")
+        content = store.settler.raw_query(f"SELECT * FROM {name} FORMAT TabSeparated")
         sys.stdout.buffer.write(f"{name} {len(content)}\\n".encode() + content + b"\\n")
 finally:
     store.close()

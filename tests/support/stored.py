@@ -21,7 +21,7 @@ from sink.store import Store
 from sink.writer import arrow_insert
 from tests.support.raw_records import RECEIVED_NS
 
-TABLES = ("events", "event_ids", "resends", "conflicts", "handoffs", "mcp_calls", "dead_letters")
+TABLES = ("events", "event_ids", "resends", "conflicts", "handoffs", "mcp_calls", "dead_letters", "erasures")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ INSERT INTO mcp_calls (
   tenant_id, project_id, call_id, at, start_event_id, end_event_id, session_id, trace_id, span_id, agent_id, agent_name,
   server_name, server_url, operation, method, started_at, ended_at, measured_ms, reported_ms, status, error_code,
   error_message, request_bytes, response_bytes, source_topic, start_partition, start_offset, end_partition, end_offset,
-  revision, version, removed
+  revision, erasure_id, version, removed
 )
 WITH
   arrayZip({tenants:Array(String)}, {partitions:Array(UInt32)}, {offsets:Array(UInt64)}) AS lost,
@@ -19,6 +19,6 @@ SELECT
   f.request_bytes, if(end_lost, 0, f.response_bytes), f.source_topic,
   if(start_lost, NULL, f.start_partition), if(start_lost, NULL, f.start_offset),
   if(end_lost, NULL, f.end_partition), if(end_lost, NULL, f.end_offset),
-  f.revision, bitOr(f.version, 1), (start_lost OR isNull(f.start_offset)) AND (end_lost OR isNull(f.end_offset))
+  f.revision, f.erasure_id, bitOr(f.version, 1), (start_lost OR isNull(f.start_offset)) AND (end_lost OR isNull(f.end_offset))
 FROM mcp_calls AS f FINAL
 WHERE start_lost OR end_lost

@@ -3,7 +3,7 @@
 INSERT INTO handoffs (
   tenant_id, project_id, handed_off_at, handoff_id, source_partition, source_offset, session_id, trace_id, span_id,
   from_agent_id, from_agent_name, to_agent_id, to_agent_name, handoff_type, reason,
-  picked_up_at, picked_up_event_id, latency_ms, source_topic, revision, version, removed
+  picked_up_at, picked_up_event_id, latency_ms, source_topic, revision, erasure_id, version, removed
 )
 WITH
   affected AS (
@@ -30,7 +30,7 @@ SELECT
   a.span_id, a.from_agent_id, a.from_agent_name, a.to_agent_id, a.to_agent_name, a.handoff_type, a.reason,
   if(l.first.1 = '', NULL, l.first.2), l.first.1,
   if(l.first.1 = '', NULL, (toUnixTimestamp64Nano(l.first.2) - toUnixTimestamp64Nano(a.handed_off_at)) / 1e6),
-  a.source_topic, if(l.first.1 = '', 1, 2), bitOr(a.version, 1), 0
+  a.source_topic, if(l.first.1 = '', 1, 2), a.erasure_id, bitOr(a.version, 1), 0
 FROM affected AS a
 LEFT JOIN later AS l
   ON l.handoff_id = a.handoff_id AND l.source_partition = a.source_partition AND l.source_offset = a.source_offset

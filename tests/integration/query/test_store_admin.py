@@ -186,7 +186,7 @@ def test_a_hold_waits_for_a_run_that_began_before(store: Store, monkeypatch: pyt
     fill(store)
     inside, go_on, held = threading.Event(), threading.Event(), threading.Event()
     lock = Watched()
-    monkeypatch.setattr(retention, "_RUNS", lock)
+    monkeypatch.setattr(retention, "RUNS", lock)
     parameters = Retention._parameters
 
     def slow(self: Retention, *arguments: Any) -> Any:

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import Consumer
 from pydantic_settings import BaseSettings
 
-from runtime.kafka import reader_config
+from runtime.kafka import reader_config, retention_config
 from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
 from runtime.settings.__main__ import render
 from runtime.settings.base import env_name, is_secret
@@ -89,3 +89,23 @@ def test_what_is_set_for_members_of_a_group_does_not_stop_a_reader(
     for name, value in set_for_members.items():
         monkeypatch.setenv(name, value)
     Consumer(reader_config(load(KafkaSettings), "test")).close()
+
+
+def test_how_long_topics_keep_records() -> None:
+    kafka = load(KafkaSettings, topic_prefix="x.", topic_raw_retention_hours=2, topic_enriched_retention_hours=0.01)
+    assert kafka.retention_hours() == {
+        "x.events.raw": 2,
+        "x.events.enriched": 0.01,
+        "x.metrics.handoffs": 0.01,
+        "x.metrics.mcp_calls": 0.01,
+    }
+    assert load(KafkaSettings).retention_hours() == {}
+    assert retention_config(2) == {"retention.ms": "7200000", "segment.ms": "1800000"}
+    assert retention_config(0.01) == {"retention.ms": "36000", "segment.ms": "60000"}, "not shorter than a minute"
+    assert "topic.raw.retention.hours" not in kafka.client_config({"KAFKA_TOPIC_RAW_RETENTION_HOURS": "2"})
+
+
+def test_paths_of_subjects_are_checked() -> None:
+    assert load(SinkSettings).subject_paths.split() == ["$.metadata.user_id"]
+    with pytest.raises(InvalidSettings, match=r"`metadata\.` is no JSONPath"):
+        load(SinkSettings, subject_paths="$.metadata.user_id metadata.")

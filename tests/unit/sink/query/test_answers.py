@@ -71,12 +71,13 @@ def test_an_answer_without_pages_has_a_limit() -> None:
 def test_of_several_copies_the_largest_version_is_shown() -> None:
     here, there, gone = (1, 2, "p"), (1, 2, "q"), (3, 4, "p")
     rows = [
-        (*here, 7, 0, b"later copy"),
-        (*here, 9, 0, b"first copy"),
-        (*here, 8, 1, b""),
-        (*there, 1, 0, b"only copy"),
-        (*gone, 5, 0, b"loser"),
-        (*gone, 6, 1, b""),
+        (*here, 7, 300, 0, b"later copy"),
+        (*here, 9, 100, 0, b"first copy"),
+        (*here, 9, 200, 0, b"first copy, stored again"),
+        (*here, 8, 300, 1, b""),
+        (*there, 1, 100, 0, b"only copy"),
+        (*gone, 5, 200, 0, b"loser"),
+        (*gone, 6, 100, 1, b""),
     ]
     for ordered in (rows, rows[::-1]):
-        assert shown(ordered) == {here: b"first copy", there: b"only copy"}
+        assert shown(ordered) == {here: b"first copy, stored again", there: b"only copy"}
