@@ -52,7 +52,8 @@ def enrich(event: Incoming, mark: Mark | None, pairing: Pairing | None) -> Enric
     if not bounded and event.headers.enrichment is not None:
         # The gateway never writes it; ours is the only one.
         headers = [pair for pair in headers[:-1] if pair[0] != h.ENRICHMENT] + headers[-1:]
-    # Whatever is long in the new header is in the extension as well, so in the value.
+    # Whatever is long in the new header is in the extension as well, so in the value. (Redaction may leave less of that.)
+    bounded = bounded and event.redaction is None
     return _new_tuple(Enriched, (event.value + appended, headers, mark, pairing, bounded))
 
 

@@ -63,7 +63,6 @@ class Redactor:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, nothing of the event may go on
                 return BadRecord(Reason.STEP_FAILED, f"redaction failed: {type(error).__name__}")
-            event.has_bounded_headers = False  # that compared them with the value as it was
         return event
 
     def withholds(self, record: RawRecord, bad: BadRecord) -> bool:
