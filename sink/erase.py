@@ -41,8 +41,8 @@ log = get_logger(__name__)
 
 #: Rows read and inserted at a time; without content they are small.
 ROWS_PER_STEP = 20_000
-#: Letters looked into at a time.
-LETTERS_PER_STEP = 500
+#: Letters looked into at a time; one is at most four mebibytes.
+LETTERS_PER_STEP = 32
 #: Sessions or events of one statement.
 VALUES_PER_STEP = 1_000
 #: How long erasures are looked after by :meth:`Eraser.sweep`, seconds.

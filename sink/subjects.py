@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from sink.sqlfiles import read_sql
 
 #: Payloads looked into at a time; an event is at most a mebibyte.
-PAYLOADS_PER_STEP = 500
+PAYLOADS_PER_STEP = 64
 
 
 def find_subject(
