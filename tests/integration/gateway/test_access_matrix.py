@@ -211,6 +211,7 @@ SINK_RULES = {
             "ListHolds",
             "AddHold",
             "RemoveHold",
+            "Erase",
         )
     },
     **{path: PUBLIC for path, rule in GRPC_RULES.items() if rule is Rule.PUBLIC and "grpc.health" in path},

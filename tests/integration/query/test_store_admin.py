@@ -152,6 +152,11 @@ async def test_the_gateways_token_is_no_admin_token(store: Store) -> None:
         ("AddHold", messages.AddHoldRequest(tenant_id="t", session_id="x" * 257), "session_id"),
         ("AddHold", messages.AddHoldRequest(tenant_id="t", reason="x" * 4097), "reason"),
         ("RemoveHold", messages.RemoveHoldRequest(tenant_id="t"), "tenant_id"),
+        ("Erase", messages.EraseRequest(session_id="s"), "tenant_id"),
+        ("Erase", messages.EraseRequest(tenant_id="t"), "session_id"),
+        ("Erase", messages.EraseRequest(tenant_id="t", session_id="s", subject="x"), "session_id"),
+        ("Erase", messages.EraseRequest(tenant_id="t", subject="x" * 1025), "subject"),
+        ("Erase", messages.EraseRequest(tenant_id="t", session_id="s", reason="x" * 4097), "reason"),
     ],
 )
 async def test_mistakes_name_their_field(store: Store, method: str, request_: Any, field: str) -> None:
