@@ -21,11 +21,11 @@ from chaukas.spec.server.v1.server_pb2_grpc import ChaukasServerServiceStub
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.client import errors
+from cli.stack.ports import PortRequest, settle
 from runtime.settings import KafkaSettings, load
 from tests.integration.gateway.harness import TENANT, KeyFile, RawTopic, batch_request
 from tests.integration.gateway.process import Process
 from tests.support.events import event
-from tests.support.processors import free_port
 from tests.support.waiting import wait_for
 
 CLIENTS = 8
@@ -36,7 +36,8 @@ class Pair:
 
     def __init__(self, kafka: KafkaSettings, directory: Path, **environment: str) -> None:
         self.keys = KeyFile(directory / "keys.json")
-        self.status_port = free_port()  # and the next one
+        # Two in a row, from a range that no port of 0 is taken from.
+        self.status_port = settle([PortRequest("STATUS", "127.0.0.1", 0, span=2)], {}, auto=True)["STATUS"]
         self._first = Process(
             kafka,
             self.keys,
