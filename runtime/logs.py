@@ -1,16 +1,25 @@
 """structlog, one line of JSON per event (or a readable console). No secrets and no event content at info level.
 
-Values are rendered by a JSON encoder (or escaped on the console), so event content can never forge a log line.
+A line of the log is one event, whatever its values hold: line breaks, terminal controls and characters that reorder text are
+escaped, in JSON and on the console (there, tracebacks keep their lines, behind a bar). So nothing that a stranger sends makes,
+ends or hides a line.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from typing import Any
 
 import structlog
 
 from runtime.settings.base import LogFormat, LogLevel
+
+#: What a terminal obeys, what ends a line for some reader, and what reorders or hides text. JSON escapes the first 32 by itself.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+#: Libraries that write what they send at DEBUG: parameters of queries, headers, bodies.
+_TALKATIVE = ("urllib3", "httpx", "httpcore", "hpack", "h2")
 
 
 def configure(process: str, level: LogLevel, log_format: LogFormat) -> None:
@@ -30,10 +39,10 @@ def configure(process: str, level: LogLevel, log_format: LogFormat) -> None:
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
+        _json_line(structlog.processors.JSONRenderer(ensure_ascii=False))
         if log_format is LogFormat.JSON
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        else _console_line(
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         )
     )
     structlog.configure(
@@ -52,8 +61,45 @@ def configure(process: str, level: LogLevel, log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.value.upper())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
+
+
+def _json_line(renderer: structlog.typing.Processor) -> structlog.typing.Processor:
+    """JSON's own syntax is ASCII, so whatever is unsafe stands inside a string, where an escape means the same."""
+
+    def render(logger: Any, name: str, event: structlog.typing.EventDict) -> str:
+        return _UNSAFE.sub(_escape, str(renderer(logger, name, event)))
+
+    return render
+
+
+def _console_line(renderer: structlog.typing.Processor) -> structlog.typing.Processor:
+    """The console's renderer colours the line itself, so what it is given is escaped before."""
+
+    def render(logger: Any, name: str, event: structlog.typing.EventDict) -> str:
+        # Lines of a traceback stay lines; the bar tells them from those of the log.
+        trace = event.pop("exception", None)
+        shown = {_safe(key): _safe(value) for key, value in event.items()}
+        lines = [] if trace is None else [f"  | {_UNSAFE.sub(_escape, line)}" for line in str(trace).split("\n")]
+        return "\n".join([str(renderer(logger, name, shown)), *lines])
+
+    return render
+
+
+def _safe(value: Any) -> Any:
+    """Text that is safe as it stands; the renderer shows anything but text by its repr, which must be as safe."""
+    if isinstance(value, str):
+        return _UNSAFE.sub(_escape, value)
+    if isinstance(value, int | float | None):
+        return value
+    return _UNSAFE.sub(_escape, repr(value))

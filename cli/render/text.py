@@ -18,6 +18,11 @@ def clean(text: str) -> str:
     return _UNSAFE.sub("\ufffd", _SPACES.sub(" ", text)).strip()
 
 
+def as_text(line: str) -> str:
+    """`line` of a log with its spaces and tabs, but nothing a terminal would obey: that shows as U+FFFD."""
+    return _UNSAFE.sub("\ufffd", line.expandtabs())
+
+
 def shorten(text: str, limit: int) -> str:
     """At most `limit` characters, the cut marked by an ellipsis."""
     return text if len(text) <= limit else f"{text[: max(0, limit - 1)]}…"

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.render.text import clean
+from cli.render.text import as_text, clean
 from cli.stack.endpoints import Endpoints
 from cli.stack.errors import StackError
 from cli.stack.foreground import duration, watch
@@ -115,7 +115,9 @@ def logs(
         paths = _log_files(load(StackSettings).dir, process)
 
         def emit(path: Path, line: str) -> None:
-            typer.echo(line if len(paths) == 1 else f"{path.stem:<13}{line}")
+            # Our processes escape what strangers sent; libraries and Java may not.
+            shown = as_text(line)
+            typer.echo(shown if len(paths) == 1 else f"{path.stem:<13}{shown}")
 
         for path in paths:
             for line in tail(path, lines):
