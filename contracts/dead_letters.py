@@ -10,6 +10,7 @@ from typing import NamedTuple
 from contracts import headers as h
 from contracts.v1 import dead_letter_pb2
 
+_INT64 = range(-(1 << 63), 1 << 63)
 _NAMESPACE = uuid.UUID("6a3f0f5e-3f65-5d0c-9a55-1c9d4a9d7a01")
 
 
@@ -72,7 +73,8 @@ def build(
         stage=stage.value,
         reason=reason.value,
         message=message,
-        first_seen_ns=record.timestamp_ms * 1_000_000,
+        # Whoever can write to the topic chooses its records' times.
+        first_seen_ns=max(_INT64.start, min(record.timestamp_ms * 1_000_000, _INT64.stop - 1)),
         tenant_id=tenant.decode(errors="replace"),
         withheld=withhold,
     )

@@ -1,5 +1,6 @@
 """A letter holds the whole record, and the same failure is the same letter."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,3 +53,11 @@ def test_the_letter_names_the_tenant_for_isolation() -> None:
     letter = dl.build(record, dl.Stage.PROCESSORS, dl.Reason.UNPARSEABLE, "m")
     assert letter.tenant_id == "acme"
     assert dict(dl.record_headers(letter))[h.REASON] == b"unparseable"
+
+
+@pytest.mark.parametrize("timestamp_ms", [2**63 - 1, -(2**63), 2**53])
+def test_a_record_of_any_time_becomes_a_letter(timestamp_ms: int) -> None:
+    """Whoever writes to a topic chooses the time; in nanoseconds it may not fit."""
+    letter = dl.build(dl.SourceRecord("t", 0, 0, None, b"v", (), timestamp_ms), dl.Stage.SINK, dl.Reason.UNPARSEABLE, "")
+    assert letter.timestamp_ms == timestamp_ms
+    assert abs(letter.first_seen_ns) >= 2**53
