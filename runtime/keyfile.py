@@ -42,7 +42,7 @@ def read_keys(path: Path, pepper: bytes | None = None) -> dict[str, StoredKey]:
     for index, entry in enumerate(entries):
         try:
             key = StoredKey.from_json(entry)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise InvalidKeyFile(f"{path}: entry {index} is not a stored key") from None
         if key.key_id in keys:
             raise InvalidKeyFile(f"{path}: entry {index} repeats the key id {key.key_id}")

@@ -35,11 +35,13 @@ _, STORED = generate("t", None, [Scope.QUERY])
     ("content", "said"),
     [
         ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
         ("[]", "is not of the form"),
         ('{"keys": 1}', "is not of the form"),
         ('{"keys": [1]}', "entry 0 is not a stored key"),
         ('{"keys": [{"key_id": "a"}]}', "entry 0 is not a stored key"),
         (json.dumps({"keys": [STORED.to_json(), {**STORED.to_json(), "scopes": ["root"]}]}), "entry 1 is not"),
+        (json.dumps({"keys": [{**STORED.to_json(), "expires_at": 10**400}]}), "entry 0 is not a stored key"),
         (json.dumps({"keys": [STORED.to_json(), STORED.to_json()]}), "entry 1 repeats the key id"),
     ],
 )
