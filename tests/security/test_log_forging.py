@@ -138,7 +138,7 @@ _CONTENTS = [field.name for field in pb.Event.DESCRIPTOR.oneofs_by_name["content
 def test_a_terminal_obeys_nothing_in_what_commands_show(text: str) -> None:
     events = []
     for kind in _CONTENTS:
-        event: pb.Event = hostile(pb.Event, text)  # type: ignore[assignment]
+        event: pb.Event = hostile(pb.Event, text)
         part = getattr(event, kind)
         part.SetInParent()
         if kind == "state_update":
