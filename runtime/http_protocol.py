@@ -14,10 +14,11 @@ before and after, only the protocol can bound:
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 #: Largest head (request line and headers) that is gathered over several reads, bytes.
 HEAD_MAX_BYTES = 64 * 1024
@@ -66,6 +67,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unseen_bytes = 0
         self._trailer_bytes = 0
         self._seen = self._part_complete = False
+        #: Requests that are not answered yet, in order; uvicorn itself knows the last one only.
+        self._unanswered: deque[RequestResponseCycle] = deque()
         self._head_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -82,6 +85,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         for name in ("_head_timer", "_rest_timer", "_write_timer"):
             self._stop(name)
+        for cycle in self._unanswered:  # else those before the last would write to a connection that is gone
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -131,7 +137,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise _Abuse
         if self._crowded:
             self.scope["state"][CROWDED] = True
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self._unanswered.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         self._seen = True
@@ -147,6 +156,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        if self._unanswered:
+            self._unanswered.popleft()
         super().on_response_complete()
         if self.transport.is_closing():
             self._abort_later()

@@ -20,6 +20,8 @@ class Server:
 
     release: asyncio.Event = field(default_factory=asyncio.Event)
     requests: int = 0
+    #: Requests that were told that their client is gone.
+    gone: int = 0
     uvicorn: EmbeddedServer = field(init=False)
     address: tuple[str, int] = field(init=False)
 
@@ -29,7 +31,9 @@ class Server:
             await self.release.wait()
         while (event := await receive()).get("more_body", False):
             pass
-        if event["type"] != "http.disconnect":
+        if event["type"] == "http.disconnect":
+            self.gone += 1
+        else:
             await respond(send, 200, bytes(_BIG_BYTES) if scope["path"] == "/big" else b"hello", "text/plain")
 
     @property
@@ -162,4 +166,17 @@ async def test_an_answer_that_is_not_read_does_not_keep_its_connection(server: S
     await until(lambda: server.connections == 0)
     writer.transport.resume_reading()  # type: ignore[attr-defined]
     assert 0 < len(await end_of(reader)) < _BIG_BYTES
+    writer.close()
+
+
+async def test_every_pipelined_request_hears_that_its_client_is_gone(server: Server) -> None:
+    """uvicorn tells the last of them only; the one at work would write to a connection that is not there any more."""
+    reader, writer = await server.connect()
+    writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n" * 3 + b"\x00 this is no request\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    assert server.requests == 1
+    await until(lambda: server.connections == 0)
+    server.release.set()
+    await until(lambda: server.gone == 1)
     writer.close()
