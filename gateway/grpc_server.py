@@ -40,6 +40,7 @@ from gateway.ingest import Accepted, BatchOutcome, Call, Ingest, well_formed_tra
 from gateway.metrics import GatewayMetrics
 from gateway.query_client import METHODS, QueryClient
 from gateway.quotas import UNLIMITED, Charge, Quotas
+from runtime.grpc_server import grpc_server
 from runtime.logs import get_logger
 from runtime.settings import GatewaySettings
 from runtime.tls import ServerCertificates
@@ -105,7 +106,7 @@ class GrpcDoor:
         self._metrics = metrics
         self._reader = MessageReader(settings.grpc_slow_messages, settings.grpc_message_seconds, draining, metrics)
         self._health = cast(Any, health).aio.HealthServicer()
-        self._server: Any = grpc.aio.server(options=server_options(settings))
+        self._server = grpc_server(server_options(settings))
         self._add_services()
 
     async def start(self, host: str, port: int, certificates: ServerCertificates | None = None) -> int:

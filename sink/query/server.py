@@ -15,7 +15,6 @@ from typing import Any, Generic, TypeVar
 import grpc
 from chaukas.spec.server.v1 import server_pb2
 from google.protobuf.message import DecodeError
-from grpc.aio import server as grpc_server
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
@@ -23,6 +22,7 @@ from contracts.errors import GatewayError, InvalidInput
 from contracts.identity import Identity
 from contracts.topics import MIB
 from contracts.v1 import insights_pb2
+from runtime.grpc_server import grpc_server
 from runtime.health import Readiness
 from runtime.logs import get_logger
 from runtime.settings import InvalidSettings, SinkSettings
@@ -108,7 +108,7 @@ async def serve(
     codec = TokenCodec(signing_key(settings.page_token_key.get_secret_value(), token))
     handoffs, mcp = HandoffQueries(engine, codec), McpQueries(engine, codec)
 
-    server = grpc_server(options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CALLS)
+    server = grpc_server(_OPTIONS, _MAX_CALLS)
     server.add_generic_rpc_handlers(
         (
             grpc.method_handlers_generic_handler(

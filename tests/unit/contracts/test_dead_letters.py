@@ -58,6 +58,8 @@ def test_the_letter_names_the_tenant_for_isolation() -> None:
 @pytest.mark.parametrize("timestamp_ms", [2**63 - 1, -(2**63), 2**53])
 def test_a_record_of_any_time_becomes_a_letter(timestamp_ms: int) -> None:
     """Whoever writes to a topic chooses the time; in nanoseconds it may not fit."""
-    letter = dl.build(dl.SourceRecord("t", 0, 0, None, b"v", (), timestamp_ms), dl.Stage.SINK, dl.Reason.UNPARSEABLE, "")
+    letter = dl.build(
+        dl.SourceRecord("t", 0, 0, None, b"v", (), timestamp_ms), dl.Stage.SINK, dl.Reason.UNPARSEABLE, ""
+    )
     assert letter.timestamp_ms == timestamp_ms
     assert abs(letter.first_seen_ns) >= 2**53

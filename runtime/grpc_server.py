@@ -1,0 +1,133 @@
+"""grpc.aio's server, kept alive and quiet under what strangers send. For every process that serves gRPC.
+
+Seen in grpcio 1.85, with nothing but a connection, no key (docs/adr/0034):
+
+- a ``:path`` that is no UTF-8 ends the loop that takes calls, and the server with it (1.83 answered UNKNOWN, 1.84 began it);
+- a request of the health and reflection services that does not parse is answered UNKNOWN, with a traceback in the log.
+
+Here every method is registered with grpc's core, which compares bytes; whatever is called beside them is answered UNIMPLEMENTED
+and its name never read. What does not parse is INVALID_ARGUMENT. (Our own services take bytes and parse them themselves.)
+
+Relies on internals of grpcio, which is therefore pinned; ``tests/unit/runtime/test_grpc_server.py`` names them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from grpc._cython import cygrpc
+from grpc.aio import _server
+
+Options = Sequence[tuple[str, int]]
+
+#: Stands for a request that does not parse.
+_UNREADABLE: Any = object()
+#: A name that nothing is registered under.
+_UNKNOWN = "/unknown/Unknown"
+
+
+class _Acceptor(cygrpc.AioServer):  # type: ignore[misc]  # grpcio ships no types for it
+    """Takes calls in place of grpc's loop, which only waits for the end of these tasks: one per method, one for the rest."""
+
+    def __init__(self, loop: Any, options: Any, methods: dict[str, Any], maximum_concurrent_rpcs: int | None) -> None:
+        super().__init__(loop, None, (), (), options, None)
+        self._own_loop = loop
+        self._resolver = cygrpc._MethodResolver([], methods)
+        self._most = maximum_concurrent_rpcs
+        #: Calls under way; kept, because the loop alone would not keep them alive.
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def _make_request_call_future(self, method_bytes: bytes | None) -> asyncio.Task[None]:
+        return cast("asyncio.Task[None]", self._own_loop.create_task(self._accept(method_bytes)))
+
+    async def _accept(self, method: bytes | None) -> None:
+        """Take calls of `method` (None: of all that are not registered) until the server shuts down, which raises."""
+        name = _UNKNOWN if method is None else method.decode()
+        while True:
+            state = await (self._request_call() if method is None else self._request_registered_call(method))
+            crowded = self._most is not None and len(self._calls) >= self._most
+            handling = cygrpc._handle_rpc(name, self._resolver, (), state, self._own_loop, crowded)
+            call = self._own_loop.create_task(cygrpc._schedule_rpc_coro(handling, state, self._own_loop, name))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+
+
+class _Server(_server.Server):
+    """``grpc.aio.Server`` around an :class:`_Acceptor`; the constructor is grpc's, as far as it is used here."""
+
+    def __init__(self, options: Options, maximum_concurrent_rpcs: int | None) -> None:
+        self._loop = cygrpc.get_working_loop()
+        self._methods: dict[str, Any] = {}
+        arguments = _server._augment_channel_arguments(tuple(options), None)
+        self._server = _Acceptor(self._loop, arguments, self._methods, maximum_concurrent_rpcs)
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[Any]) -> None:
+        """Of ``grpc.method_handlers_generic_handler``, which says what methods there are."""
+        for handler in generic_rpc_handlers:
+            checked = {name: _checked(found) for name, found in handler._method_handlers.items()}
+            self._methods |= checked
+            self._server.add_registered_method_handlers(checked)
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Any]) -> None:
+        """Nothing: generated code gives the same handlers as generic ones, too."""
+
+
+def grpc_server(options: Options, maximum_concurrent_rpcs: int | None = None) -> Any:
+    """A ``grpc.aio.Server`` on the running loop. `maximum_concurrent_rpcs`: more are refused; None: no limit."""
+    return _Server(options, maximum_concurrent_rpcs)
+
+
+def _checked(handler: Any) -> Any:
+    """`handler` with its requests parsed where an error can be answered."""
+    if handler.request_deserializer is None:
+        return handler
+    deserializer, serializer = _lenient(handler.request_deserializer), handler.response_serializer
+    if handler.stream_stream is not None:
+        return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream), deserializer, serializer)
+    if handler.unary_stream is not None:
+        return grpc.unary_stream_rpc_method_handler(_single(handler.unary_stream), deserializer, serializer)
+    if handler.unary_unary is not None:
+        return grpc.unary_unary_rpc_method_handler(_single(handler.unary_unary), deserializer, serializer)
+    return handler
+
+
+def _lenient(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def deserialize(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError:
+            return _UNREADABLE
+
+    return deserialize
+
+
+async def _refuse(context: Any) -> None:
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the bytes are not a request of this method")
+
+
+def _single(behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    async def answer(request: Any, context: Any) -> Any:
+        if request is _UNREADABLE:
+            await _refuse(context)
+        return await behaviour(request, context)
+
+    return answer
+
+
+def _stream(behaviour: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], Any]:
+    async def requests(given: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        async for request in given:
+            if request is _UNREADABLE:
+                await _refuse(context)
+            yield request
+
+    async def answer(given: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        async for response in behaviour(requests(given, context), context):
+            yield response
+
+    return answer
