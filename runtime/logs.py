@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from typing import Any
 
 import structlog
@@ -20,6 +21,32 @@ from runtime.settings.base import LogFormat, LogLevel
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 #: Libraries that write what they send at DEBUG: parameters of queries, headers, bodies.
 _TALKATIVE = ("urllib3", "httpx", "httpcore", "hpack", "h2")
+#: Lines that libraries write for each request they cannot read, by logger and beginning.
+_OF_STRANGERS = {
+    "grpc._cython.cygrpc": "Invalid encoding on",  # behind it stands the header's value: perhaps a key
+    "uvicorn.error": "Invalid HTTP request received.",
+}
+#: Between two lines about such requests, seconds.
+_QUIET_SECONDS = 30.0
+
+
+class _Strangers(logging.Filter):
+    """One line in a while, without what was sent, about requests that a library cannot read: a stranger fills no disk."""
+
+    def __init__(self, beginning: str) -> None:
+        super().__init__()
+        self._beginning = beginning
+        self._last = -_QUIET_SECONDS
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith(self._beginning):
+            return True
+        now = time.monotonic()
+        if now - self._last < _QUIET_SECONDS:
+            return False
+        self._last = now
+        record.msg, record.args, record.exc_info = "a request cannot be read: its headers are malformed", (), None
+        return True
 
 
 def configure(process: str, level: LogLevel, log_format: LogFormat) -> None:
@@ -63,6 +90,10 @@ def configure(process: str, level: LogLevel, log_format: LogFormat) -> None:
     root.setLevel(level.value.upper())
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.INFO)
+    for name, text in _OF_STRANGERS.items():
+        logger = logging.getLogger(name)
+        if not any(isinstance(found, _Strangers) for found in logger.filters):
+            logger.addFilter(_Strangers(text))
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
