@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -111,7 +112,8 @@ def test_no_statement_depends_on_the_words_looked_for(text: str) -> None:
 
 # -- the real engine
 
-ALL = list(dict.fromkeys(hostile_texts(3, 40)))
+#: What means something to SQL, to the driver's own formatting, or to neither.
+ALL = [text for text in dict.fromkeys(hostile_texts(3, 12)) if re.search(r"[^\w .<>]", text)][:44]
 TENANT = "t'\\"
 
 
@@ -192,14 +194,9 @@ def found(engine: Engine, filters: QueryFilter, who: Identity, size: int = 1000)
 def test_a_hostile_value_finds_what_has_it_and_nothing_else(engine: Engine, number: int) -> None:
     text = ALL[number]
     only = [f"e{number}"]
-    for filters in (
-        QueryFilter(session_id=text, agent_id=text, span_id=text, trace_id=text, tags=[text, "common"]),
-        QueryFilter(project_id=text),
-        QueryFilter(tags=[text]),
-    ):
-        assert found(engine, filters, caller()) == only
-    assert found(engine, QueryFilter(), caller(text)) == only
-    assert found(engine, QueryFilter(session_id=text + "'"), caller()) == []
+    everywhere = QueryFilter(session_id=text, agent_id=text, span_id=text, trace_id=text, tags=[text, "common"])
+    assert found(engine, everywhere, caller(text)) == only
+    assert found(engine, QueryFilter(tags=[text + "' no such"]), caller()) == []
 
     # Words: whatever they are taken for, the event that has them all is there.
     assert f"e{number}" in found(engine, QueryFilter(text_query=text), caller())
