@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: up test test-unit lint format chaos chaos-selftest bench profile proto docs lock clean
+.PHONY: up test test-unit lint audit secrets-baseline format chaos chaos-selftest fuzz bench profile proto docs lock clean
 
 up: $(STAMP)  ## Start the whole system, send a recorded session through the front door, show what came out
 	@$(BIN)/chaukas-gateway up
@@ -21,6 +21,14 @@ lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m tests.supply_chain.secrets
+	@$(BIN)/python -m tests.supply_chain.audit
+
+audit: $(STAMP)  ## Known vulnerabilities of the pinned dependencies; fails when the advisory service cannot be asked
+	@$(BIN)/python -m tests.supply_chain.audit --strict
+
+secrets-baseline: $(STAMP)  ## Take what looks like a secret, was looked at and is none, into .secrets.baseline
+	@$(BIN)/python -m tests.supply_chain.secrets --update
 
 format: $(STAMP)
 	@$(BIN)/ruff format .
@@ -31,6 +39,9 @@ chaos: $(STAMP)  ## What must survive kills and failures, again and again; ONLY=
 
 chaos-selftest: $(STAMP)  ## The proof that the account of a trial notices: the product broken on purpose; TRIAL=name for one
 	@$(BIN)/python -m tests.conservation --selftest $(if $(TRIAL),--trial $(TRIAL)) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(STAMP)  ## Hostile input to every door and parser; REQUESTS=number (a million), SEED=number
+	@$(BIN)/python -m tests.fuzz $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(BENCH_STAMP)  ## Ratios against a baseline of the same run, as a table and as JSON; ONLY=name (or ONLY="one two")
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

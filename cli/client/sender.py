@@ -157,7 +157,7 @@ class Sender:
                 if failed.code not in RETRIED:
                     raise
                 # Jitter above the hint, never below it: the server named the earliest moment.
-                seconds = max(wait, failed.retry_after_seconds or 0.0) * (1 + random.random() / 4)  # noqa: S311
+                seconds = max(wait, failed.retry_after_seconds or 0.0) * (1 + random.random() / 4)  # noqa: S311 - spreads load, guards nothing
                 if self.clock() + seconds > deadline:
                     raise
             self.progress.retries += 1
