@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import sys
 import time
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from contracts.identity import IDENTITY_METADATA, INTERNAL_TOKEN_METADATA, Identity, Scope
 from tests.fuzz.grpc_load import ASK, INGEST, OTHER, GrpcLoad, GrpcShapes, GrpcTarget
@@ -44,6 +48,8 @@ class Report:
     witness_slowest_seconds: float
     seconds: float
     through_sockets: int
+    #: Seconds each part took; those of the doors run beside each other.
+    parts: dict[str, float]
     problems: list[str] = field(default_factory=list)
 
     def text(self) -> str:
@@ -55,29 +61,33 @@ class Report:
         lines.append(
             f"well-behaved client: {self.witness_calls:,} calls, the slowest took {self.witness_slowest_seconds:.1f} s"
         )
-        lines.append(f"{self.seconds:.0f} s, {self.outcomes.total / self.seconds:,.0f} requests/s")
+        parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in self.parts.items())
+        lines.append(f"{self.seconds:.0f} s ({parts}), {self.outcomes.total / self.seconds:,.0f} requests/s")
         lines += [f"PROBLEM {problem}" for problem in self.problems] or ["no problem found"]
         return "\n".join(lines)
 
 
 def run(requests: int, seed: int, directory: Path) -> Report:
     """Blocks for about a minute per 150,000 requests, and ten seconds to start."""
-    outcomes = Outcomes()
+    outcomes, parts = Outcomes(), dict[str, float]()
     with target(directory) as running:
         running.fill(RecordFuzzer(rng(seed, "fill"), WireShapes(rng(seed, "fill shapes")), Outcomes()), 600)
         watch = MemoryWatch(running.processes())
         witness = Witness(running.grpc_port, running.http_port, running.keys.add())
         started = time.monotonic()
-        through_sockets = asyncio.run(_doors(running, requests, seed, outcomes))
+        through_sockets = asyncio.run(_doors(running, requests, seed, outcomes, parts))
         witness.stop()
         memory = watch.stop()
         problems = running.trouble()
-    _in_process(requests - through_sockets, seed, outcomes, directory)
+    with timed(parts, "in process"):
+        _in_process(requests - through_sockets, seed, outcomes, directory)
     seconds = time.monotonic() - started
     problems += outcomes.defects + witness.failures
     if through_sockets >= _JUDGED_FROM:
         problems += [f"{name} grows: {ratio:.2f}" for name, (ratio, _) in memory.items() if ratio > _MOST_GROWTH]
-    return Report(seed, outcomes, memory, witness.calls, witness.slowest_seconds, seconds, through_sockets, problems)
+    return Report(
+        seed, outcomes, memory, witness.calls, witness.slowest_seconds, seconds, through_sockets, parts, problems
+    )
 
 
 def rng(seed: int, *names: object) -> random.Random:
@@ -85,7 +95,16 @@ def rng(seed: int, *names: object) -> random.Random:
     return random.Random(":".join(map(str, (seed, *names))))
 
 
-async def _doors(running: Target, requests: int, seed: int, outcomes: Outcomes) -> int:
+@contextlib.contextmanager
+def timed(parts: dict[str, float], name: str) -> Iterator[None]:
+    """Note how long the block takes."""
+    started = time.monotonic()
+    yield
+    parts[name] = time.monotonic() - started
+    print(f"{name}: {parts[name]:.0f} s", file=sys.stderr, flush=True)
+
+
+async def _doors(running: Target, requests: int, seed: int, outcomes: Outcomes, parts: dict[str, float]) -> int:
     """Everything that goes through sockets; how many that was."""
     key = running.keys.full.text
 
@@ -111,10 +130,18 @@ async def _doors(running: Target, requests: int, seed: int, outcomes: Outcomes) 
         ((ASK, 0.8), (OTHER, 0.2)),
     )
     counts = {"http": round(requests * HTTP), "grpc": round(requests * GRPC), "sink": round(requests * SINK)}
+
+    async def load(name: str, work: Coroutine[Any, Any, None]) -> None:
+        with timed(parts, name):
+            await work
+
+    grpc_load = GrpcLoad(gateway, lambda number: grpc_shapes(gateway, number), outcomes)
+    sink_load = GrpcLoad(sink, lambda number: grpc_shapes(sink, number), outcomes)
+    http_load = HttpLoad(running.http_port, http_shapes, outcomes)
     await asyncio.gather(
-        HttpLoad(running.http_port, http_shapes, outcomes).run(counts["http"], _HTTP_CONNECTIONS, _ASKS, _LIES),
-        GrpcLoad(gateway, lambda number: grpc_shapes(gateway, number), outcomes).run(counts["grpc"], _GRPC_CONNECTIONS),
-        GrpcLoad(sink, lambda number: grpc_shapes(sink, number), outcomes).run(counts["sink"], _SINK_CONNECTIONS),
+        load("http", http_load.run(counts["http"], _HTTP_CONNECTIONS, _ASKS, _LIES)),
+        load("grpc", grpc_load.run(counts["grpc"], _GRPC_CONNECTIONS)),
+        load("sink", sink_load.run(counts["sink"], _SINK_CONNECTIONS)),
     )
     return outcomes.total
 

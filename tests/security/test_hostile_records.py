@@ -131,7 +131,7 @@ def test_every_hostile_record_is_a_letter_and_nothing_stops(loud_stack: Stack) -
     # Of the enriched topic nothing has the processors' header; of the others, nothing is what it should be.
     records += [(topics.enriched, key, value, headers) for key, value, headers in never]
     records += [(topic, b"s", b"\xff\xff", []) for topic in (topics.handoffs, topics.mcp_calls, topics.dead_letters)]
-    records += [(topics.control, key, b"\xff", []) for key in (None, b"", b"dead_letters_accepted_until/sink", b"\xff")]
+    records += [(topics.control, key, b"\xff", []) for key in (b"", b"dead_letters_accepted_until/sink", b"\xff")]
     places = produce(stack, records)
     bootstrap = stack.endpoints.kafka_bootstrap_servers
     for topic in (topics.raw, topics.enriched):
@@ -145,7 +145,8 @@ def test_every_hostile_record_is_a_letter_and_nothing_stops(loud_stack: Stack) -
     odd += [
         (names[one.topic.removeprefix("fuzz.")], one.key, one.value, list(one.headers)) for one in fuzzer.others(300)
     ]
-    produce(stack, [one for one in odd if all(len(name) < 30_000 for name, _ in one[3])])
+    # A broker refuses a record without a key on a compacted topic, and so do we not try.
+    produce(stack, [one for one in odd if one[0] != topics.control])
 
     good = [genuine(stack, number) for number in range(40)]
     client = Client(stack)
