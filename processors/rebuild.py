@@ -19,6 +19,7 @@ from processors.flood import Flood
 from processors.intake import RawRecord
 from processors.pipeline import CHUNK, PartitionState, Redact, remember_all
 from processors.window import Window
+from runtime.kafka_headers import headers_of
 from runtime.kafka_log import kafka_logger
 
 #: Longest silence of the brokers while reading back, seconds.
@@ -46,7 +47,7 @@ def raw_record(message: Any) -> RawRecord:
         message.offset(),
         message.key(),
         message.value(),
-        message.headers() or [],
+        headers_of(message),
         message.timestamp()[1],
     )
 

@@ -11,6 +11,7 @@ from confluent_kafka import Message
 
 from contracts.dead_letters import SourceRecord
 from contracts.topics import ENRICHED_MAX_BYTES, Topics
+from runtime.kafka_headers import headers_of_all
 from runtime.settings import KafkaSettings
 
 #: What librdkafka fetches ahead, kilobytes.
@@ -45,8 +46,8 @@ def subscription(topics: Topics) -> list[str]:
     return [topics.enriched, topics.handoffs, topics.mcp_calls, topics.dead_letters]
 
 
-_TOPIC, _PARTITION, _OFFSET, _KEY, _VALUE, _HEADERS, _TIMESTAMP = map(
-    methodcaller, ("topic", "partition", "offset", "key", "value", "headers", "timestamp")
+_TOPIC, _PARTITION, _OFFSET, _KEY, _VALUE, _TIMESTAMP = map(
+    methodcaller, ("topic", "partition", "offset", "key", "value", "timestamp")
 )
 
 
@@ -58,7 +59,7 @@ def source_records(messages: Sequence[Message]) -> list[SourceRecord]:
         map(_OFFSET, messages),
         map(_KEY, messages),
         map(_VALUE, messages),
-        [headers or () for headers in map(_HEADERS, messages)],
+        headers_of_all(messages),
         [timestamp_ms for _, timestamp_ms in map(_TIMESTAMP, messages)],
         strict=True,
     )

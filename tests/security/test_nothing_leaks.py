@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
@@ -61,7 +62,7 @@ def everything(stack: Stack) -> dict[str, str]:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as answer:
                     found[f"{port}/{page}"] = answer.read().decode()
-            except (urllib.error.URLError, OSError, ValueError):
+            except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):  # some speak no HTTP
                 continue
     assert sum(name.endswith("/metrics") for name in found) >= 3, found.keys()
     return found
@@ -102,11 +103,11 @@ def refusals(stack: Stack, marker: Markers) -> dict[str, str]:
     endpoints, key = stack.endpoints, stack.endpoints.api_key
     answers: dict[str, str] = {}
     right = {"authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=endpoints.http_url, timeout=30) as http:
+    with httpx.Client(base_url=endpoints.http_url, timeout=30) as door:
 
         def send(what: str, path: str, body: bytes | str, headers: dict[str, str]) -> None:
             data = body if isinstance(body, bytes) else body.encode()
-            answer = http.post(path, content=data, headers=headers)
+            answer = door.post(path, content=data, headers=headers)
             answers[what] = f"{answer.status_code} {answer.headers} {answer.text}"
 
         as_json, as_protobuf = {"content-type": "application/json"}, {"content-type": "application/x-protobuf"}
