@@ -26,9 +26,9 @@ from tests.fuzz.wire_shapes import TENANT, WireShapes
 from tests.fuzz.witness import Witness
 
 #: How requests are shared: what a socket adds something to goes through one.
-HTTP, GRPC, SINK, PARSERS = 0.40, 0.25, 0.01, 0.19  # the rest: records
+HTTP, GRPC, SINK, PARSERS = 0.40, 0.26, 0.004, 0.19  # the rest: records
 #: Queries among requests to the gateway: an engine works on each.
-_ASKS = 0.02
+_ASKS = 0.006
 _LIES = 0.04
 _HTTP_CONNECTIONS, _GRPC_CONNECTIONS, _SINK_CONNECTIONS = 16, 4, 2
 #: Below so many requests memory says nothing about growth: tables and caches still fill.
