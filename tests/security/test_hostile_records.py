@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 from chaukas.spec.common.v1 import events_pb2 as pb
 from confluent_kafka import Consumer, Producer, TopicPartition
+from google.protobuf.message import DecodeError
 
 from contracts import headers as h
 from contracts.topics import Topics
@@ -128,8 +130,9 @@ def letters(stack: Stack) -> dict[tuple[str, int, int], DeadLetter]:
             while end:
                 for message in consumer.consume(1000, timeout=5):
                     if dict(message.headers() or ()).get(h.SCHEMA) == h.DEAD_LETTER_SCHEMA.encode():
-                        letter = DeadLetter.FromString(message.value() or b"")
-                        found[letter.topic, letter.partition, letter.offset] = letter
+                        with contextlib.suppress(DecodeError):  # hostile ones are among them
+                            letter = DeadLetter.FromString(message.value() or b"")
+                            found[letter.topic, letter.partition, letter.offset] = letter
                     if message.offset() == end - 1:
                         end = 0
     finally:
