@@ -3,10 +3,12 @@
 Seen in grpcio 1.85, with nothing but a connection, no key (docs/adr/0034):
 
 - a ``:path`` that is no UTF-8 ends the loop that takes calls, and the server with it (1.83 answered UNKNOWN, 1.84 began it);
-- a request of the health and reflection services that does not parse is answered UNKNOWN, with a traceback in the log.
+- a request of the health and reflection services that does not parse is answered UNKNOWN, with a traceback in the log;
+- a unary call that ends without a message is never answered: it stays for as long as its connection.
 
 Here every method is registered with grpc's core, which compares bytes; whatever is called beside them is answered UNIMPLEMENTED
-and its name never read. What does not parse is INVALID_ARGUMENT. (Our own services take bytes and parse them themselves.)
+and its name never read. Unary methods are registered as taking a stream (the same on the wire) and read their message here. What does
+not parse or does not come is INVALID_ARGUMENT.
 
 Relies on internals of grpcio, which is therefore pinned; ``tests/unit/runtime/test_grpc_server.py`` names them.
 """
@@ -27,6 +29,10 @@ Options = Sequence[tuple[str, int]]
 
 #: Stands for a request that does not parse.
 _UNREADABLE: Any = object()
+_NO_REQUEST = "the bytes are not a request of this method"
+_EOF = cast(Any, grpc.aio).EOF
+#: How soon after the end of its stream grpc tells of a call that it was cancelled, seconds.
+_CANCELLED_SECONDS = 0.05
 #: A name that nothing is registered under.
 _UNKNOWN = "/unknown/Unknown"
 
@@ -83,17 +89,18 @@ def grpc_server(options: Options, maximum_concurrent_rpcs: int | None = None) ->
 
 
 def _checked(handler: Any) -> Any:
-    """`handler` with its requests parsed where an error can be answered."""
-    if handler.request_deserializer is None:
-        return handler
-    deserializer, serializer = _lenient(handler.request_deserializer), handler.response_serializer
+    """`handler` with its requests read and parsed where an error can be answered."""
+    parse = handler.request_deserializer
+    deserializer, serializer = None if parse is None else _lenient(parse), handler.response_serializer
+    if handler.unary_unary is not None:
+        single = _single(handler.unary_unary)
+        return grpc.stream_unary_rpc_method_handler(cast(Any, single), deserializer, serializer)
+    if handler.unary_stream is not None:
+        single = _single(handler.unary_stream)
+        return grpc.stream_stream_rpc_method_handler(cast(Any, single), deserializer, serializer)
     if handler.stream_stream is not None:
         return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream), deserializer, serializer)
-    if handler.unary_stream is not None:
-        return grpc.unary_stream_rpc_method_handler(_single(handler.unary_stream), deserializer, serializer)
-    if handler.unary_unary is not None:
-        return grpc.unary_unary_rpc_method_handler(_single(handler.unary_unary), deserializer, serializer)
-    return handler
+    return handler  # it reads by itself
 
 
 def _lenient(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -106,14 +113,20 @@ def _lenient(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return deserialize
 
 
-async def _refuse(context: Any) -> None:
-    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the bytes are not a request of this method")
+async def _refuse(context: Any, why: str) -> None:
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
 
 
 def _single(behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    async def answer(request: Any, context: Any) -> Any:
+    """For one request. `behaviour` is a coroutine that returns the answer, or writes answers to the context."""
+
+    async def answer(_: object, context: Any) -> Any:
+        request = await context.read()
+        if request is _EOF:
+            await asyncio.sleep(_CANCELLED_SECONDS)  # a caller that went away: this task is cancelled meanwhile
+            await _refuse(context, "the call holds no message")
         if request is _UNREADABLE:
-            await _refuse(context)
+            await _refuse(context, _NO_REQUEST)
         return await behaviour(request, context)
 
     return answer
@@ -123,7 +136,7 @@ def _stream(behaviour: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[An
     async def requests(given: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         async for request in given:
             if request is _UNREADABLE:
-                await _refuse(context)
+                await _refuse(context, _NO_REQUEST)
             yield request
 
     async def answer(given: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:

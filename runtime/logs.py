@@ -21,11 +21,14 @@ from runtime.settings.base import LogFormat, LogLevel
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 #: Libraries that write what they send at DEBUG: parameters of queries, headers, bodies.
 _TALKATIVE = ("urllib3", "httpx", "httpcore", "hpack", "h2")
-#: Lines that libraries write for each request they cannot read, by logger and beginning.
-_OF_STRANGERS = {
-    "grpc._cython.cygrpc": "Invalid encoding on",  # behind it stands the header's value: perhaps a key
-    "uvicorn.error": "Invalid HTTP request received.",
-}
+#: Lines that libraries write for each request that is broken or given up: logger, how they begin, and what is logged instead.
+_OF_STRANGERS = (
+    # Behind it stands the header's value: perhaps a key.
+    ("grpc._cython.cygrpc", "Invalid encoding on", "a request cannot be read: a header of it is no text"),
+    # With a traceback; seen when a call ends while it is refused.
+    ("grpc._cython.cygrpc", "ExecuteBatchError raised in core", "a call ended before it was answered"),
+    ("uvicorn.error", "Invalid HTTP request received.", "a request cannot be read: it is no HTTP"),
+)
 #: Between two lines about such requests, seconds.
 _QUIET_SECONDS = 30.0
 
@@ -33,9 +36,10 @@ _QUIET_SECONDS = 30.0
 class _Strangers(logging.Filter):
     """One line in a while, without what was sent, about requests that a library cannot read: a stranger fills no disk."""
 
-    def __init__(self, beginning: str) -> None:
+    def __init__(self, beginning: str, instead: str) -> None:
         super().__init__()
         self._beginning = beginning
+        self._instead = instead
         self._last = -_QUIET_SECONDS
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -45,7 +49,8 @@ class _Strangers(logging.Filter):
         if now - self._last < _QUIET_SECONDS:
             return False
         self._last = now
-        record.msg, record.args, record.exc_info = "a request cannot be read: its headers are malformed", (), None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg, record.args, record.exc_info = self._instead, (), None
         return True
 
 
@@ -90,10 +95,11 @@ def configure(process: str, level: LogLevel, log_format: LogFormat) -> None:
     root.setLevel(level.value.upper())
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.INFO)
-    for name, text in _OF_STRANGERS.items():
+    for name, *_ in _OF_STRANGERS:
         logger = logging.getLogger(name)
-        if not any(isinstance(found, _Strangers) for found in logger.filters):
-            logger.addFilter(_Strangers(text))
+        logger.filters = [found for found in logger.filters if not isinstance(found, _Strangers)]
+    for name, beginning, instead in _OF_STRANGERS:
+        logging.getLogger(name).addFilter(_Strangers(beginning, instead))
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ OTHER = (
     b"/a/b/c",
     b"/\xff\xfe/\x00",
 )
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _NO_TIMEOUTS = (b"-1S", b"x")
 #: Calls under way on one connection.
 _AT_ONCE = 48
@@ -99,7 +101,7 @@ class GrpcShapes:
         if rng.random() < 0.05:
             body = self._framing(body)
             of_the_core = True
-        if any(name == b"x-bin" or (name == b"grpc-timeout" and value in _NO_TIMEOUTS) for name, value in extra):
+        if any(_only_core_reads(name, value) for name, value in extra):
             of_the_core = True
         # A message that does not come is waited for, so few calls stay open: they are taken back.
         return Call(call_headers(path, extra), body, rng.random() < 0.02, of_the_core)
@@ -157,6 +159,13 @@ class GrpcShapes:
                 return body + b"\x00"
             case _:
                 return b"\x01" + body[1:]  # compressed, without a word about how
+
+
+def _only_core_reads(name: bytes, value: bytes) -> bool:
+    """Whether a header is one that grpc's core cannot read."""
+    if name.endswith(b"-bin"):
+        return not _BASE64.fullmatch(value) or len(value) % 4 == 1
+    return name == b"grpc-timeout" and value in _NO_TIMEOUTS
 
 
 class GrpcLoad:

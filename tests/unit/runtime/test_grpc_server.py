@@ -91,6 +91,20 @@ async def test_what_is_no_request_is_an_invalid_argument(
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("path", [b"/a.B/Echo", b"/grpc.health.v1.Health/Check", b"/grpc.health.v1.Health/Watch"])
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x00\x00\x00\x00\x05ab"])
+async def test_a_call_without_a_whole_message_is_answered(port: int, path: bytes, data: bytes) -> None:
+    assert await call(port, path, data) in ("INVALID_ARGUMENT", "INTERNAL")  # INTERNAL: core says that it is cut off
+
+
+async def test_a_caller_that_goes_away_is_no_mistake(port: int) -> None:
+    client = await Http2Client.connect(port)
+    async with asyncio.timeout(10):
+        assert await client.call(call_headers(b"/a.B/Echo", []), EMPTY[:3], ends=False, resets=True) == "RESET"
+        assert await client.call(call_headers(b"/a.B/Echo", []), EMPTY) == "OK"
+    client.close()
+
+
 async def test_calls_beyond_the_limit_are_refused_and_those_before_it_end() -> None:
     server = grpc_server((), 2)
     release, running = asyncio.Event(), asyncio.Semaphore(0)

@@ -18,6 +18,7 @@ for number in range(1000):
     except UnicodeDecodeError:
         grpc.exception("Invalid encoding on %s", b"Bearer ck_the_key_itself")
     uvicorn.warning("Invalid HTTP request received.")
+    grpc.error("ExecuteBatchError raised in core by servicer method [/x]")
 grpc.error("something else")
 logging.getLogger("urllib3.connectionpool").debug("GET /?param_text=a prompt")
 """
@@ -26,7 +27,7 @@ logging.getLogger("urllib3.connectionpool").debug("GET /?param_text=a prompt")
 def test_strangers_fill_no_log() -> None:
     done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
     lines = done.stderr.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert sum("a request cannot be read" in line for line in lines) == 2
     assert sum("something else" in line for line in lines) == 1
     assert "ck_the_key_itself" not in done.stderr
