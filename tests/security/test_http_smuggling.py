@@ -35,7 +35,7 @@ class Server:
         received = b""
         try:
             writer.write(data)
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(0.3):
                 while part := await reader.read(65536):
                     received += part
         except (TimeoutError, ConnectionError):
