@@ -3,7 +3,7 @@
 import os
 
 # gRPC's core reads this when it is first imported. Its notes about a connection that closes are not for a person's terminal.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from cli.client.commands import register
 

@@ -3,7 +3,7 @@
 import os
 
 # As in cli.client: gRPC's core reads this when it is first imported.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from cli.store.commands import register
 
