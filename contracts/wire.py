@@ -99,6 +99,23 @@ def slice_batch(data: bytes, max_events: int | None = None) -> SlicedBatch:
     return SlicedBatch(data, spans, rest)
 
 
+def slice_page(data: bytes) -> tuple[list[bytes], str]:
+    """The events' own bytes in a ``QueryEventsResponse``, and its page token. Raises :class:`WireError`.
+
+    For a page that does not parse as a whole: an event that never came through a front door may be nested as deep as protobuf
+    allows by itself, and is too deep inside a page.
+    """
+    events, token = [], b""
+    for number, start, stop in _walk(data, 0, len(data), _MAX_DEPTH):
+        if number == 1:
+            for inner, a, b in _walk(data, start, stop, _MAX_DEPTH):
+                if inner == 1:
+                    events.append(data[a:b])
+                elif inner == 2:
+                    token = data[a:b]
+    return events, token.decode("utf-8", "replace")
+
+
 def parse_events(slices: Sequence[bytes]) -> list[Event | None]:
     """Parse events cut out by this module; None for one that does not parse.
 

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from chaukas.spec.common.v1.events_pb2 import Event
 from chaukas.spec.common.v1.query_pb2 import QueryRequest
 from chaukas.spec.server.v1 import server_pb2
 from google.protobuf.message import DecodeError, Message
@@ -21,7 +22,7 @@ from google.protobuf.message import DecodeError, Message
 from contracts.errors import GatewayError, InvalidInput, Overloaded
 from contracts.identity import Identity
 from contracts.spec_json import message_from_json, message_to_json, parse_json
-from contracts.wire import TooManyEvents
+from contracts.wire import TooManyEvents, slice_page
 from gateway.access import Access
 from gateway.admission import NOTHING_ACCEPTED, RETRY_AFTER_SECONDS, Admission, Lease
 from gateway.auth import Authenticator
@@ -299,7 +300,12 @@ def _query_from_json(document: Any) -> server_pb2.QueryEventsRequest:
 
 
 def _query_to_json(raw: bytes) -> bytes:
-    response = server_pb2.QueryEventsResponse.FromString(raw).response
+    try:
+        response = server_pb2.QueryEventsResponse.FromString(raw).response
+    except DecodeError:  # an event in it is nested too deep for a page
+        events, token = slice_page(raw)
+        page = {"events": [message_to_json(Event.FromString(value)) for value in events], "next_page_token": token}
+        return to_json(page)
     return to_json(message_to_json(response, defaults=True))
 
 

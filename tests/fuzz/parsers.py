@@ -16,8 +16,9 @@ from contracts.errors import InvalidInput, PermissionDenied, Unauthenticated
 from contracts.identity import IDENTITY_METADATA, INTERNAL_TOKEN_METADATA, Identity, Scope, identity_from_metadata
 from contracts.spec_json import event_from_json, message_from_json, parse_json
 from contracts.wire import TooManyEvents, WireError, parse_events, slice_batch, slice_single
-from gateway.auth import Keys
+from gateway.auth import Authenticator
 from gateway.ingest import well_formed_traceparent
+from gateway.key_store import KeyStore
 from gateway.metrics import GatewayMetrics
 from runtime.health import Readiness
 from runtime.keyfile import InvalidKeyFile, read_keys, write_keys
@@ -52,7 +53,7 @@ class ParserFuzzer:
         self._key, stored = api_keys.generate("acme", None, [Scope.INGEST])
         write_keys(self._path, [stored])
         self._key_file = self._path.read_bytes()
-        self._keys = Keys(self._path, Readiness(), GatewayMetrics(), monotonic=lambda: 0.0)
+        self._keys = Authenticator([KeyStore(self._path, Readiness(), GatewayMetrics())], monotonic=lambda: 0.0)
         self._damaged_path = directory / "damaged.json"
         self._parsers: tuple[tuple[str, Callable[[], object]], ...] = (
             ("page tokens", self._page_token),
