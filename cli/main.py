@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import client, dlq, keys, store
+from cli import client, dlq, keys, store, topics
 from cli.stack import commands as stack
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 stack.register(app)
+topics.register(app)
 keys.register(app)
 client.register(app)
 dlq.register(app)

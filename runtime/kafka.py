@@ -92,10 +92,12 @@ def admin(settings: KafkaSettings) -> AdminClient:
     return AdminClient({"log_level": 0, **settings.client_config()})
 
 
-def ensure_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> list[str]:
+def ensure_topics(
+    settings: KafkaSettings, timeout_seconds: float = 30.0, *, change_retention: bool = True
+) -> list[str]:
     """Create what is missing, and set the retention that the settings name; returns the created names.
 
-    Blocks up to the timeout. Raises Unavailable or TopicMisconfigured.
+    Without `change_retention` topics that exist keep theirs. Blocks up to the timeout. Raises Unavailable or TopicMisconfigured.
     """
     client = admin(settings)
     specs = settings.topics.specs()
@@ -111,10 +113,7 @@ def ensure_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> lis
                 spec.name,
                 num_partitions=spec.partitions or settings.topic_partitions,
                 replication_factor=settings.topic_replication_factor,
-                config={
-                    "max.message.bytes": str(spec.max_message_bytes),
-                    **({"cleanup.policy": "compact"} if spec.compacted else {}),
-                },
+                config=topic_config(settings, spec),
             )
             for spec in missing
         ]
@@ -129,13 +128,29 @@ def ensure_topics(settings: KafkaSettings, timeout_seconds: float = 30.0) -> lis
     while True:
         try:
             check_topics(settings, timeout_seconds)
-            _set_retention(client, settings, timeout_seconds)
+            if change_retention:
+                _set_retention(client, settings, timeout_seconds)
             return created
         except TopicMisconfigured:
             # The broker that answers may not have heard yet of what another one has just created.
             if not missing or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+def topic_config(settings: KafkaSettings, spec: TopicSpec) -> dict[str, str]:
+    """What a topic is configured with. `max.message.bytes` is the least; retention only where the settings say one."""
+    hours = settings.retention_hours().get(spec.name)
+    return {
+        "max.message.bytes": str(spec.max_message_bytes),
+        "cleanup.policy": "compact" if spec.compacted else "delete",
+        "min.insync.replicas": str(settings.min_insync_replicas),
+        # A record's time is that of its receipt, on every topic: LogAppendTime would make a replay look new.
+        "message.timestamp.type": "CreateTime",
+        # Else a replica that lacks confirmed records may become the leader, and they are gone.
+        "unclean.leader.election.enable": "false",
+        **(retention_config(hours) if hours is not None else {}),
+    }
 
 
 def retention_config(hours: float) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`up`, `down`, `status`, `logs` and `topics`."""
+"""`up`, `down`, `status` and `logs`."""
 
 from __future__ import annotations
 
@@ -26,21 +26,18 @@ from cli.stack.status import ProcessStatus, StackStatus, collect
 from cli.stack.stop import stop
 from cli.stack.ui import Reporter
 from contracts.errors import Unavailable
-from runtime.kafka import TopicMisconfigured, ensure_topics
-from runtime.settings import InvalidSettings, KafkaSettings, load
+from runtime.kafka import TopicMisconfigured
+from runtime.settings import InvalidSettings, load
 from runtime.settings.stack import StackSettings
 
 #: Like a shell reports a command that Ctrl-C ended.
 _INTERRUPTED = 130
-
-topics = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
     for command in (up, down, status, logs):
         app.command()(command)
-    app.add_typer(topics, name="topics")
 
 
 def up(
@@ -127,18 +124,6 @@ def logs(
                 follow(paths, emit)
             except KeyboardInterrupt:
                 return
-
-
-@topics.command("ensure")
-def ensure(
-    wait_seconds: Annotated[float, typer.Option(min=1, help="Longest wait for the broker, seconds.")] = 60.0,
-) -> None:
-    """Create the topics that are missing on the cluster of KAFKA_BOOTSTRAP_SERVERS, and check the others."""
-    with _clear_errors():
-        settings = load(KafkaSettings)
-        created = ensure_topics(settings, timeout_seconds=wait_seconds)
-        for spec in settings.topics.specs():
-            typer.echo(f"{spec.name}: {'created' if spec.name in created else 'is there'}")
 
 
 def _introduce(running: Started, directory: Path, report: Reporter, demo: bool) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.topics import DEFAULT_PREFIX, Topics
@@ -26,6 +27,12 @@ class KafkaSettings(BaseSettings):
     )
     topic_partitions: int = Field(8, ge=1, le=10_000, description="Partitions of a topic when it is created.")
     topic_replication_factor: int = Field(1, ge=1, le=9, description="Replicas of a topic when it is created.")
+    topic_min_insync_replicas: int = Field(
+        0,
+        ge=0,
+        le=9,
+        description="Replicas that must have a record before it counts as written (`min.insync.replicas`). 0: half of the replicas, rounded up, so that one of three may be away.",
+    )
     topic_raw_retention_hours: float | None = Field(
         None,
         gt=0,
@@ -42,9 +49,22 @@ class KafkaSettings(BaseSettings):
         None, gt=0, le=_MOST_HOURS, description="The same for the topic of dead letters."
     )
 
+    @model_validator(mode="after")
+    def _writable(self) -> Self:
+        if self.topic_min_insync_replicas > self.topic_replication_factor:
+            raise ValueError(
+                "KAFKA_TOPIC_MIN_INSYNC_REPLICAS is above KAFKA_TOPIC_REPLICATION_FACTOR: no record could be written"
+            )
+        return self
+
     @property
     def topics(self) -> Topics:
         return Topics(self.topic_prefix)
+
+    @property
+    def min_insync_replicas(self) -> int:
+        """:attr:`topic_min_insync_replicas`, or what follows from the number of replicas."""
+        return self.topic_min_insync_replicas or (self.topic_replication_factor + 1) // 2
 
     def retention_hours(self) -> dict[str, float]:
         """By topic, where it is set."""

@@ -1,0 +1,5 @@
+"""The Kafka topics as configuration: `topics ensure|diff|apply`."""
+
+from cli.topics.commands import register
+
+__all__ = ["register"]
