@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli import client, dlq, keys, store, topics
+from cli.doctor import commands as doctor
 from cli.stack import commands as stack
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
 )
 stack.register(app)
 topics.register(app)
+doctor.register(app)
 keys.register(app)
 client.register(app)
 dlq.register(app)

@@ -18,6 +18,7 @@
 | sink_settled_total{as_} | counter, copies | copies further apart than the window, settled as re-send or conflict |
 | sink_settle_seconds | histogram | a settling pass; near SINK_SETTLE_SECONDS: the promise is at risk |
 | sink_settle_failures_total | counter, passes | settling could not finish and is repeated |
+| sink_schema_version | gauge | number of the latest migration this release knows, once the store has it |
 | sink_settled_until_timestamp_seconds | gauge, Unix seconds | stands still: settling does not work |
 """
 
@@ -60,6 +61,7 @@ class SinkMetrics:
         self.settled = Counter("sink_settled", "Copies settled", ["as_"], registry=registry)
         self.settle_seconds = Histogram("sink_settle_seconds", "One settling pass", buckets=_SECONDS, registry=registry)
         self.settle_failures = Counter("sink_settle_failures", "Passes that failed", registry=registry)
+        self.schema_version = Gauge("sink_schema_version", "Latest migration of the store", registry=registry)
         self.settled_until = Gauge(
             "sink_settled_until_timestamp_seconds", "Copies inserted before are settled", registry=registry
         )

@@ -39,7 +39,7 @@ from sink.erase import Eraser
 from sink.flood import FloodGuard
 from sink.letters import LetterProducer
 from sink.metrics import SinkMetrics
-from sink.migrate import migrate
+from sink.migrate import load, migrate
 from sink.query.daily import DailyStats
 from sink.query.server import QueryServer, serve
 from sink.retention import RUNS, Retention
@@ -127,6 +127,7 @@ class SinkProcess:
         except BaseException:
             store.close()
             raise
+        self._metrics.schema_version.set(load()[-1].version)
         self._readiness.set("store")
         return store
 

@@ -1,0 +1,1 @@
+"""`doctor`: what is wrong, and what to do about it. Looks only."""
