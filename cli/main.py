@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import client, dlq, keys, store, topics
+from cli import capacity, client, dlq, keys, store, topics
 from cli.doctor import commands as doctor
 from cli.stack import commands as stack
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 stack.register(app)
 topics.register(app)
 doctor.register(app)
+capacity.register(app)
 keys.register(app)
 client.register(app)
 dlq.register(app)
