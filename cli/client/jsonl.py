@@ -51,9 +51,11 @@ class Batch:
         return [line.event for line in self.lines if line.event is not None]
 
 
-def read_lines(source: BinaryIO) -> Iterator[Line]:
-    """Every line that is not blank. Blocks as `source` does; raises its ``OSError``."""
-    number = end = 0
+def read_lines(source: BinaryIO, number: int = 0, end: int = 0) -> Iterator[Line]:
+    """Every line that is not blank. Blocks as `source` does; raises its ``OSError``.
+
+    `number`, `end`: lines and bytes of the file before where `source` stands.
+    """
     while raw := source.readline(MAX_LINE_BYTES + 1):
         number += 1
         end += len(raw)

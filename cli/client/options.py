@@ -61,6 +61,22 @@ Session = Annotated[str | None, typer.Option(metavar="ID", help="Of this session
 Trace = Annotated[str | None, typer.Option(metavar="ID", help="Of this trace.")]
 Span = Annotated[str | None, typer.Option(metavar="ID", help="Of this span; START and END share it.")]
 Text = Annotated[str | None, typer.Option(metavar="WORDS", help="All of these words, in any case.")]
+Agent = Annotated[str | None, typer.Option(metavar="ID", help="Of this agent (its id).")]
+Types = Annotated[
+    list[str] | None,
+    typer.Option("--type", metavar="TYPE", help="Such as MCP_CALL_END; repeat for any of several."),
+]
+Statuses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--status", metavar="STATUS", help="STARTED, COMPLETED, FAILED, …: the effective status; repeat for any."
+    ),
+]
+Severities = Annotated[
+    list[str] | None,
+    typer.Option("--severity", metavar="SEVERITY", help="DEBUG, INFO, WARN or ERROR; repeat for any."),
+]
+Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="Repeat: all must be there.")]
 
 
 def target(endpoint: str | None, api_key: str | None, tls: bool, ca_file: Path | None = None) -> Target:

@@ -13,6 +13,7 @@ from cli.client import options
 from cli.client.connection import Connection
 from cli.client.errors import clear_errors
 from cli.client.pages import pages
+from cli.client.patience import Patience
 from cli.client.usage import WrongUsage
 from cli.render import console, names
 from cli.render.events import event_table
@@ -29,21 +30,13 @@ def query(
     tenant: options.Tenant = None,
     project: options.Project = None,
     session: options.Session = None,
-    agent: Annotated[str | None, typer.Option(metavar="ID", help="Of this agent (its id).")] = None,
+    agent: options.Agent = None,
     span: options.Span = None,
     trace: options.Trace = None,
-    event_type: Annotated[
-        list[str] | None,
-        typer.Option("--type", metavar="TYPE", help="Such as MCP_CALL_END; repeat for any of several."),
-    ] = None,
-    status: Annotated[
-        list[str] | None,
-        typer.Option(metavar="STATUS", help="STARTED, COMPLETED, FAILED, …: the effective status; repeat for any."),
-    ] = None,
-    severity: Annotated[
-        list[str] | None, typer.Option(metavar="SEVERITY", help="DEBUG, INFO, WARN or ERROR; repeat for any.")
-    ] = None,
-    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeat: all must be there.")] = None,
+    event_type: options.Types = None,
+    status: options.Statuses = None,
+    severity: options.Severities = None,
+    tag: options.Tags = None,
     text: options.Text = None,
     since: options.Since = None,
     until: options.Until = None,
@@ -64,21 +57,23 @@ def query(
         raise WrongUsage("--tree shows one session: give --session")
     if tree and as_json:
         raise WrongUsage("--tree is for people and --json for machines: give one of them")
-    chosen = options.query_filter(
-        tenant=tenant,
-        project=project,
-        session=session,
-        agent=agent,
-        span=span,
-        trace=trace,
-        text=text,
-        since=since,
-        until=until,
+    chosen = event_filter(
+        options.query_filter(
+            tenant=tenant,
+            project=project,
+            session=session,
+            agent=agent,
+            span=span,
+            trace=trace,
+            text=text,
+            since=since,
+            until=until,
+        ),
+        event_type,
+        status,
+        severity,
+        tag,
     )
-    chosen.types.extend(_numbers("--type", names.EventType, event_type))
-    chosen.statuses.extend(_numbers("--status", names.EventStatus, status))
-    chosen.severities.extend(_numbers("--severity", names.Severity, severity))
-    chosen.tags.extend(tag or ())
     target = options.target(endpoint, api_key, tls, ca_file)
     with clear_errors(target), Connection(target) as connection:
         if tree:
@@ -93,16 +88,39 @@ def query(
         _show_tables(found)
 
 
+def event_filter(
+    chosen: query_pb2.QueryFilter,
+    types: list[str] | None,
+    statuses: list[str] | None,
+    severities: list[str] | None,
+    tags: list[str] | None,
+) -> query_pb2.QueryFilter:
+    """`chosen` itself, with the parts that only events have. Raises :class:`WrongUsage`."""
+    chosen.types.extend(_numbers("--type", names.EventType, types))
+    chosen.statuses.extend(_numbers("--status", names.EventStatus, statuses))
+    chosen.severities.extend(_numbers("--severity", names.Severity, severities))
+    chosen.tags.extend(tags or ())
+    return chosen
+
+
 def find_events(
-    connection: Connection, chosen: query_pb2.QueryFilter, limit: int | None, order: query_pb2.SortOrder
+    connection: Connection,
+    chosen: query_pb2.QueryFilter,
+    limit: int | None,
+    order: query_pb2.SortOrder,
+    patience: Patience | None = None,
 ) -> Iterator[Sequence[events_pb2.Event]]:
-    """Pages of matching events. Raises ``grpc.RpcError``."""
+    """Pages of matching events; with `patience`, pages that fail are asked for again. Raises ``grpc.RpcError``."""
 
     def fetch(size: int, token: str) -> tuple[Sequence[events_pb2.Event], str]:
         request = server_pb2.QueryEventsRequest(
             query=query_pb2.QueryRequest(filter=chosen, page_size=size, page_token=token, order_by_time=order)
         )
-        response = connection.call(connection.server.QueryEvents, request).response
+
+        def ask() -> Any:
+            return connection.call(connection.server.QueryEvents, request).response
+
+        response = ask() if patience is None else patience.call(ask)
         return response.events, response.next_page_token
 
     return pages(fetch, limit)

@@ -56,10 +56,10 @@ def send(
         shown: list[Reject] = []
         problem, exit_code = "", 0
         try:
-            for rejects in sender.send(batches(_override(read_lines(source), tenant, project))):
+            for rejects in sender.send(batches(override(read_lines(source), tenant, project))):
                 for reject in rejects[: show_rejects - len(shown)]:
                     shown.append(reject)
-                    bar.console.print(f"{file}:{reject.line}: {_reason(reject)}", style="red")
+                    bar.console.print(f"{file}:{reject.line}: {reason_of(reject)}", style="red")
                 bar.update(task, completed=sender.progress.end_bytes)
         except grpc.RpcError as error:
             problem, exit_code = errors.explain(errors.parse(error), target), errors.EXIT_FAILED
@@ -103,12 +103,14 @@ def _summarize(file: str, sender: Sender, seconds: float, shown: int) -> None:
         typer.echo(f"{count(done.rejected - shown)} more rejects are not listed (--show-rejects)", err=True)
 
 
-def _reason(reject: Reject) -> str:
+def reason_of(reject: Reject) -> str:
+    """Why a line was rejected, for a person."""
     which = f"event {clean(reject.event_id)}: " if reject.event_id else ""
     return which + clean(reject.reason)
 
 
-def _override(lines: Iterable[Line], tenant: str | None, project: str | None) -> Iterator[Line]:
+def override(lines: Iterable[Line], tenant: str | None, project: str | None) -> Iterator[Line]:
+    """The lines, their events under another tenant or project where one is given."""
     for line in lines:
         if line.event is not None:
             if tenant is not None:

@@ -61,7 +61,7 @@ def gateway_call(site: Site) -> Iterator[Finding]:
         target = options.target(None, None, False)
         with Connection(target) as connection:
             # The newest of all time: the answer is thrown away, that there is one counts.
-            request = server_pb2.QueryEventsRequest(filter=query_pb2.QueryFilter(), page_size=1)
+            request = server_pb2.QueryEventsRequest(query=query_pb2.QueryRequest(page_size=1))
             try:
                 connection.call(connection.server.QueryEvents, request, CALL_SECONDS)
             except grpc.RpcError as error:

@@ -58,8 +58,8 @@ class FakeGateway(server_pb2_grpc.ChaukasServerServiceServicer, insights_pb2_grp
     servers: list[insights_pb2.McpServerStats] = field(default_factory=list)
     #: Every request, in order, as (method, request).
     requests: list[tuple[str, Any]] = field(default_factory=list)
-    #: Answers to the next calls of any method instead of the real one.
-    failures: list[status_pb2.Status] = field(default_factory=list)
+    #: Answers to the next calls of any method instead of the real one; None is the real one.
+    failures: list[status_pb2.Status | None] = field(default_factory=list)
     max_batch_events: int = 1000
     page_rows: int = 1000
     endpoint: str = ""
@@ -68,8 +68,8 @@ class FakeGateway(server_pb2_grpc.ChaukasServerServiceServicer, insights_pb2_grp
         if ("authorization", f"Bearer {KEY}") not in context.invocation_metadata():
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "unknown or revoked API key")
         self.requests.append((method, request))
-        if self.failures:
-            self._abort(context, self.failures.pop(0))
+        if self.failures and (failure := self.failures.pop(0)) is not None:
+            self._abort(context, failure)
 
     def _abort(self, context: Any, failure: status_pb2.Status) -> NoReturn:
         context.abort_with_status(rpc_status.to_status(failure))
@@ -118,6 +118,10 @@ class FakeGateway(server_pb2_grpc.ChaukasServerServiceServicer, insights_pb2_grp
             for event in self.events
             if (not query.filter.session_id or event.session_id == query.filter.session_id)
             and (not query.filter.types or event.type in query.filter.types)
+            and (
+                not query.filter.HasField("time")
+                or event.timestamp.ToNanoseconds() >= query.filter.time.start.ToNanoseconds()
+            )
         ]
         if query.order_by_time != query_pb2.SORT_ORDER_ASC:
             found.reverse()
