@@ -1,9 +1,10 @@
-"""`topics ensure|diff|apply`: what the topics should be, by the settings, against what they are."""
+"""`topics ensure|diff|apply|schema`: what the topics should be, by the settings, against what they are; what they carry."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -15,6 +16,7 @@ from cli.render.tables import cell, table
 from cli.render.text import clean, plural
 from cli.topics.broker import ANSWER_SECONDS, Brokers, TopicRefused
 from cli.topics.differences import Action, Difference, compare
+from contracts.descriptors import descriptor_set
 from contracts.errors import Unavailable
 from runtime.kafka import TopicMisconfigured, ensure_topics
 from runtime.settings import InvalidSettings, KafkaSettings, load
@@ -96,6 +98,17 @@ def apply(
         raise typer.Exit(EXIT_DIFFERENCES)
     if not as_json:
         typer.echo(f"{plural(len(settings.topics.specs()), 'topic')} as configured", err=True)
+
+
+@topics.command()
+def schema(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the descriptors are written.")],
+) -> None:
+    """Write what the topics carry as a FileDescriptorSet: for consumers without generated code, and for `protoc`."""
+    try:
+        output.write_bytes(descriptor_set().SerializeToString(deterministic=True))
+    except OSError as error:
+        _fail(f"{output} cannot be written: {error.strerror}")
 
 
 def _show(found: list[Difference], as_json: bool, done: set[Action] | None = None) -> None:
