@@ -83,10 +83,10 @@ def check(site: Site) -> Iterator[Finding]:
 
 def _topics(settings: KafkaSettings) -> Iterator[Finding]:
     differences = compare(settings, Brokers(settings, ANSWER_SECONDS).topics())
+    optional = {spec.name for spec in settings.topics.specs() if spec.optional}
     for one in differences:
-        severity = (
-            Severity.ERROR if one.action is Action.CREATE or one.property == "max.message.bytes" else Severity.WARNING
-        )
+        missing = one.action is Action.CREATE and one.topic not in optional
+        severity = Severity.ERROR if missing or one.property == "max.message.bytes" else Severity.WARNING
         message = f"{one.property} is {one.actual}, should be {one.desired}"
         remedy = one.why or "`chaukas-gateway topics apply`"
         if one.action is Action.RISKY:

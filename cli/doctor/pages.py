@@ -22,29 +22,37 @@ class Page:
     clock_error_seconds: float = 0.0
 
 
-def get(host: str, port: int, path: str, headers: dict[str, str] | None = None, *, secure: bool = False) -> Page:
-    """One GET. Never raises for what the other side does; `problem` never repeats `headers`."""
+def get(
+    host: str,
+    port: int,
+    path: str,
+    headers: dict[str, str] | None = None,
+    *,
+    body: bytes | None = None,
+    secure: bool = False,
+) -> Page:
+    """One GET, or a POST with a `body`. Never raises for what the other side does; `problem` never repeats `headers`."""
     connection: http.client.HTTPConnection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(
         host, port, timeout=PAGE_SECONDS
     )
     try:
         before = time.time()
-        connection.request("GET", path, headers=headers or {})
+        connection.request("GET" if body is None else "POST", path, body, headers or {})
         answer = connection.getresponse()
-        body = answer.read(1 << 20)
+        content = answer.read(1 << 20)
         after = time.time()
     except (OSError, http.client.HTTPException) as error:
         return Page(problem=str(error) or type(error).__name__)
     finally:
         connection.close()
     if answer.status != 200:
-        return Page(body, f"answers {answer.status}")
-    return _timed(body, before, after)
+        return Page(content, f"answers {answer.status}")
+    return _timed(content, before, after)
 
 
 def _timed(body: bytes, before: float, after: float) -> Page:
     try:
-        said = json.loads(body)["unix_ms"] / 1000
+        said = int(json.loads(body)["unix_ms"]) / 1000  # ClickHouse may quote it
     except (ValueError, KeyError, TypeError):
         return Page(body)
     return Page(body, clock_ahead_seconds=said - (before + after) / 2, clock_error_seconds=(after - before) / 2 + 0.001)

@@ -20,8 +20,10 @@ NAME, SCHEMA = "store", "schema"
 _VERSION = re.compile(rb"^sink_schema_version ([0-9.e+]+)$", re.MULTILINE)
 _ASK = (
     "SELECT toUnixTimestamp64Milli(now64(3)) AS unix_ms, (SELECT max(version) FROM schema_migrations) AS version "
-    "FORMAT JSONEachRow SETTINGS output_format_json_quote_64bit_integers = 0"
+    "FORMAT JSONEachRow"
 )
+#: Unknown table, unknown database.
+_NO_SCHEMA = (60, 81)
 _FOUND = re.compile(rb'"version":"?(\d+)')
 
 
@@ -33,12 +35,12 @@ def check(site: Site) -> Iterator[Finding]:
     host, port = reachable(site.sink.http_host), site.sink.http_port
     metrics = pages.get(host, port, "/metrics")
     match = _VERSION.search(metrics.body)
-    sink = int(float(match[1])) if match else None
+    sink = int(float(match[1])) or None if match else None  # 0: it has not come so far
     dsn = site.sink.clickhouse_dsn.get_secret_value()
     if dsn.startswith("chdb:"):
         if sink is None:
             yield Finding(
-                SCHEMA, "embedded engine", Severity.SKIPPED, "only the sink can look into it, and does not answer"
+                SCHEMA, "embedded engine", Severity.SKIPPED, "only the sink can look into it, and it does not say"
             )
         else:
             yield Finding(SCHEMA, "embedded engine", Severity.OK, f"migration {sink}, as the running sink has it")
@@ -58,19 +60,17 @@ def _server(dsn: str, sink: int | None) -> Iterator[Finding]:
     user, password = unquote(parts.username or "default"), unquote(parts.password or "")
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
     database = unquote(parts.path.strip("/")) or "default"
-    path = f"/?database={quote(database, safe='')}&readonly=1&query={quote(_ASK)}"
-    page = pages.get(host, port, path, {"Authorization": f"Basic {token}"}, secure=secure)
-    if page.problem:
-        yield Finding(
-            NAME,
-            where,
-            Severity.ERROR,
-            f"{page.problem}{_code(page.body)}",
-            "does the server run, and are host, user, password and database of CLICKHOUSE_DSN right? a store without a schema is made by the sink's first start",
-        )
+    path = f"/?database={quote(database, safe='')}"
+    page = pages.get(host, port, path, {"Authorization": f"Basic {token}"}, body=_ASK.encode(), secure=secure)
+    code = _code(page.body) if page.problem else 0
+    if page.problem and code not in _NO_SCHEMA:
+        message = page.problem + (f" (ClickHouse error {code})" if code else "")
+        remedy = "does the server run, and are host, user, password and database of CLICKHOUSE_DSN right?"
+        yield Finding(NAME, where, Severity.ERROR, message, remedy)
         return
     yield Finding(NAME, where, Severity.OK, "answers")
-    yield clock(where, page)
+    if not page.problem:
+        yield clock(where, page)
     found = _FOUND.search(page.body)
     yield schema(int(found[1]) if found else 0, sink)
 
@@ -95,7 +95,7 @@ def schema(store: int, sink: int | None) -> Finding:
     return Finding(SCHEMA, subject, Severity.OK, f"migration {store}" + ("" if sink else "; the sink was not asked"))
 
 
-def _code(body: bytes) -> str:
-    """The number of ClickHouse's error; its text may repeat what was sent."""
+def _code(body: bytes) -> int:
+    """The number of ClickHouse's error, 0 for anything else; its text may repeat what was sent."""
     match = re.search(rb"Code: (\d+)", body[:200])
-    return f" (ClickHouse error {match[1].decode()})" if match else ""
+    return int(match[1]) if match else 0

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+from cli.doctor import store
+from cli.doctor.findings import Severity
+from cli.doctor.site import Site
+from runtime.settings import SinkSettings, load
+from sink.migrate import load as migrations
+from tests.support.clickhouse_server import clickhouse_server
+from tests.support.processors import free_port
 from tests.support.stack import Stack
 
 
@@ -39,3 +50,28 @@ def test_what_is_wrong_comes_with_its_remedy(stack: Stack) -> None:
     assert "did you mean" in done.stdout
     assert "PROCESSORS_BATCH_RECORDS?" in "".join(done.stdout.split())
     assert "topics apply" in done.stdout
+
+
+def test_a_clickhouse_server_is_asked_for_its_schema_and_its_time(tmp_path: Path) -> None:
+    with clickhouse_server(tmp_path) as server:
+        dsn = server.dsn("default").replace("//", "//user:hunter2@")
+        site = Site({}, tmp_path, sink=load(SinkSettings, clickhouse_dsn=dsn, http_port=free_port()))
+        empty = list(store.check(site))
+        assert [(one.check, one.severity) for one in empty] == [("store", Severity.OK), ("schema", Severity.ERROR)]
+        command = [sys.executable, "-m", "sink", "--migrate-only"]
+        subprocess.run(
+            command,
+            env={**os.environ, "SINK_HTTP_PORT": "0", "CLICKHOUSE_DSN": server.dsn("default")},
+            check=True,
+            timeout=60,
+        )
+        found = list(store.check(site))
+    assert [(one.check, one.severity) for one in found] == [
+        ("store", Severity.OK),
+        ("clock", Severity.OK),
+        ("schema", Severity.OK),
+    ]
+    assert f"migration {migrations()[-1].version}" in found[-1].message
+    assert "hunter2" not in str([*empty, *found])
+    (away,) = store.check(site)
+    assert away.severity is Severity.ERROR
