@@ -47,7 +47,7 @@ def plan(
     kafka_replicas: Annotated[int, typer.Option(min=1, max=9, metavar="N")] = 3,
     store_replicas: Annotated[int, typer.Option(min=1, max=9, metavar="N", help="Of each ClickHouse shard.")] = 2,
     node_cores: Annotated[
-        int, typer.Option(min=2, max=512, metavar="N", help="Of a broker and of a ClickHouse node.")
+        int, typer.Option(min=2, max=512, metavar="N", help="Of a broker and of a ClickHouse node, at most.")
     ] = 16,
     node_disk_tib: Annotated[
         float, typer.Option(min=0.1, max=1000, metavar="TIB", help="Of each; more data needs more nodes.")

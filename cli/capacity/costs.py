@@ -59,9 +59,11 @@ BYTE_US: Final = 0.01
 REPLICA_SHARE: Final = 0.5
 #: Of the cores of a ClickHouse node, those that insert and merge; the others answer queries.
 STORE_CORES_SHARE: Final = 0.5
-#: Memory of a ClickHouse node for each core, and of a broker (heap and page cache), bytes.
+#: Memory of a ClickHouse node and of a broker (heap and page cache) for each core, bytes; and the fewest cores of either.
 STORE_CORE_BYTES: Final = 4 * GIB
-BROKER_BYTES: Final = 32 * GIB
+BROKER_CORE_BYTES: Final = 2 * GIB
+STORE_LEAST_CORES: Final = 4
+BROKER_LEAST_CORES: Final = 2
 #: How full a disk is planned to be.
 DISK_FILL: Final = 0.7
 #: Room on one node's disks, bytes; more data needs more nodes.

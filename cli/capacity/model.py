@@ -37,7 +37,7 @@ class Load:
     headroom: float = 2.0
     kafka_replicas: int = 3
     store_replicas: int = 2
-    #: Of a broker and of a ClickHouse node.
+    #: Of a broker and of a ClickHouse node, at most.
     node_cores: int = 16
     node_disk_bytes: int = costs.NODE_DISK_BYTES
 
@@ -98,6 +98,8 @@ def plan(load: Load) -> Plan:
     broker_cores = cores(costs.BROKER_EVENT_US) * (1 + costs.REPLICA_SHARE * (load.kafka_replicas - 1))
     brokers, decided = _nodes(load, broker_cores, load.node_cores, kafka_bytes, load.kafka_replicas)
 
+    broker = _cores_of_each(load, broker_cores / brokers, costs.BROKER_LEAST_CORES)
+
     store_bytes = _store_bytes(load)
     rows = [
         Row("gateway", gateways, 1, costs.GATEWAY_BYTES, note="one core each; several may share a machine's port"),
@@ -117,7 +119,10 @@ def plan(load: Load) -> Plan:
     else:
         useful = load.node_cores * costs.STORE_CORES_SHARE
         shards, by = _nodes(load, cores(costs.STORE_EVENT_US), useful, store_bytes, 1)
-        memory = load.node_cores * costs.STORE_CORE_BYTES
+        node = _cores_of_each(
+            load, cores(costs.STORE_EVENT_US) / costs.STORE_CORES_SHARE / shards, costs.STORE_LEAST_CORES
+        )
+        memory = node * costs.STORE_CORE_BYTES
         disk = _full(store_bytes / shards)
         rows += [
             Row("sink writer", writers, 1, costs.WRITER_BYTES, note="`python -m sink --role writer`"),
@@ -125,7 +130,7 @@ def plan(load: Load) -> Plan:
             Row(
                 "ClickHouse node",
                 shards * load.store_replicas,
-                load.node_cores,
+                node,
                 memory,
                 disk,
                 f"{plural(shards, 'shard')} × {plural(load.store_replicas, 'replica')}, {by}",
@@ -135,8 +140,8 @@ def plan(load: Load) -> Plan:
         Row(
             "broker",
             brokers,
-            load.node_cores,
-            costs.BROKER_BYTES,
+            broker,
+            broker * costs.BROKER_CORE_BYTES,
             _full(kafka_bytes * load.kafka_replicas / brokers),
             f"{plural(load.kafka_replicas, 'replica')}, {decided}",
         )
@@ -188,3 +193,8 @@ def _nodes(load: Load, cores: float, of_each: float, used: int, replicas: int) -
     by_cores, by_disk = math.ceil(cores / of_each), math.ceil(_full(used * replicas) / load.node_disk_bytes)
     nodes = max(replicas, by_cores, by_disk)
     return nodes, "by disk" if nodes == by_disk > by_cores else "by cores" if nodes == by_cores else "by replicas"
+
+
+def _cores_of_each(load: Load, needed: float, least: int) -> int:
+    """No larger nodes than the work asks for: disks or replicas may have decided their number."""
+    return min(load.node_cores, max(least, math.ceil(needed)))
