@@ -10,7 +10,7 @@ What it shows:
 - The server's facts come from the header `enrichment`, typed; here by the descriptors, without generated code.
 - A copy of an event (`resend_of`, `conflicts_with`) is left out; and the same record may come twice (a processor or this
   consumer was killed between its work and its commit): an id that was counted is not counted again.
-- Offsets are committed after the work, never before.
+- An offset is stored for the next commit after the work, never before.
 
 `--once` ends at the present end of the topic. A service would keep counts and ids where they survive it.
 """
@@ -106,7 +106,9 @@ def main() -> None:
             "bootstrap.servers": options.bootstrap_servers,
             "group.id": options.group,
             "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
+            # Now and then, and at the end, what was stored below is committed.
+            "enable.auto.commit": True,
+            "enable.auto.offset.store": False,
         }
     )
     consumer.subscribe([options.topic])
@@ -114,8 +116,8 @@ def main() -> None:
         for record in records(consumer, options.topic, options.once):
             if line := failures.take(record):
                 print(line, flush=True)
-            # After the work. Asynchronous: a crash repeats a little, which is counted once.
-            consumer.commit(message=record, asynchronous=True)
+            # After the work: a crash repeats a little, never skips.
+            consumer.store_offsets(message=record)
     except KeyboardInterrupt:
         pass
     finally:
