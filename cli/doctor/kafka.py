@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from cli.doctor.findings import Finding, Severity
 from cli.doctor.site import Site
 from cli.render.text import count, plural
-from cli.topics.broker import Brokers
+from cli.topics.broker import Brokers, TopicRefused
 from cli.topics.differences import Action, compare
 from contracts.errors import Unavailable
 from runtime.kafka import admin
@@ -74,7 +74,7 @@ def check(site: Site) -> Iterator[Finding]:
             for group in _groups(client, site, settings, partitions):
                 yield lag(group, first, end)
             yield _letters(client, settings, first, end)
-    except (Unavailable, KafkaException, TimeoutError) as error:
+    except (Unavailable, TopicRefused, KafkaException, TimeoutError) as error:
         reason = error.args[0].str() if isinstance(error, KafkaException) else str(error) or "no answer in time"
         yield Finding(
             NAME, where, Severity.ERROR, reason, "is KAFKA_BOOTSTRAP_SERVERS right, and does the cluster run?"

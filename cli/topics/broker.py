@@ -1,4 +1,4 @@
-"""Reading topics from the brokers, and changing them. Everything blocks up to its timeout and raises Unavailable."""
+"""Reading topics from the brokers, and changing them. Everything blocks up to its timeout and raises Unavailable or TopicRefused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ANSWER_SECONDS = 10.0
 
 
 class TopicRefused(Exception):
-    """The brokers refuse a change; the message names the topic and says why."""
+    """The brokers answer, and will not: a change that cannot be, or missing rights. The message says why."""
 
 
 class Brokers:
@@ -65,7 +65,7 @@ class Brokers:
         return found
 
     def set(self, changes: Iterable[Difference]) -> None:
-        """Make each property what is desired. Raises TopicRefused, too."""
+        """Make each property what is desired; a refusal names the topic."""
         by_topic: dict[str, dict[str, str]] = {}
         for change in changes:
             if change.property == PARTITIONS:
@@ -94,7 +94,7 @@ class Brokers:
             try:
                 with self._clear():
                     future.result(self._timeout + 1)
-            except (KafkaException, _Gone) as error:
+            except (TopicRefused, _Gone) as error:
                 raise TopicRefused(f"topic {topic}: {error}") from None
 
     @contextlib.contextmanager
@@ -108,7 +108,7 @@ class Brokers:
             if reason.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise _Gone(reason.str()) from None
             if reason.code() in _REFUSALS:
-                raise
+                raise TopicRefused(reason.str()) from None
             raise Unavailable(f"Kafka at {self._settings.bootstrap_servers} does not answer: {reason.str()}") from None
 
 

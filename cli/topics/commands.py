@@ -53,11 +53,14 @@ def ensure(
 def diff(as_json: Json = False) -> None:
     """Show where the topics are not what the KAFKA_TOPIC_… settings say. Changes nothing.
 
-    Exit code 0: no difference; 2: differences; 3: Kafka did not answer.
+    Exit code 0: no difference; 2: differences; 3: Kafka did not answer, or refused.
     """
     settings = kafka_settings()
     with clear_errors():
-        found = compare(settings, Brokers(settings).topics())
+        try:
+            found = compare(settings, Brokers(settings).topics())
+        except TopicRefused as error:
+            _fail(str(error))
     _show(found, as_json)
     if found:
         raise typer.Exit(EXIT_DIFFERENCES)
@@ -82,10 +85,10 @@ def apply(
     """
     settings = kafka_settings()
     with clear_errors():
-        brokers = Brokers(settings)
-        before = compare(settings, brokers.topics())
         doable = {Action.CREATE, Action.SET, *([Action.RISKY] if i_know else [])}
         try:
+            brokers = Brokers(settings)
+            before = compare(settings, brokers.topics())
             # First, because creating ends with a check of them all.
             brokers.set(one for one in before if one.action in doable and one.action is not Action.CREATE)
             if any(one.action is Action.CREATE for one in before):
