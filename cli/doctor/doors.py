@@ -37,8 +37,12 @@ def status_pages(site: Site) -> Iterator[Finding]:
         if settings is None:
             continue
         host, port = reachable(settings.http_host), settings.http_port
-        page = pages.get(host, port, "/healthz")
         where = f"{process} {host}:{port}"
+        if process == "gateway" and site.gateway is not None and site.gateway.tls_cert_file is not None:
+            message = "its door speaks TLS only; the query below asks it"
+            yield Finding(NAME, where, Severity.SKIPPED, message, "docs/security.md")
+            continue
+        page = pages.get(host, port, "/healthz")
         if page.problem and not site.says(*variables):
             message = f"nothing answers, and no variable says where it runs ({page.problem})"
             remedy = f"set {' and '.join(variables)} to look at it from here"

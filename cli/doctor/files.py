@@ -13,6 +13,7 @@ from cli.doctor.findings import Finding, Severity
 from cli.doctor.site import Site
 from cli.render.text import plural
 from runtime.keyfile import InvalidKeyFile, read_keys
+from runtime.pepper import find_pepper
 
 KEYS, DISK = "keys", "disk"
 #: A key that expires sooner is worth a word, days.
@@ -22,7 +23,7 @@ LITTLE_SHARE, LEAST_SHARE, LEAST_BYTES = 0.15, 0.05, 1024**3
 
 
 def keys(site: Site, now: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """The gateway's key file: readable, private, not expired."""
+    """The gateway's key file: readable, sealed with the pepper that is here, private, not expired."""
     if site.gateway is None:
         yield Finding(KEYS, "key file", Severity.SKIPPED, "the gateway's settings do not load")
         return
@@ -31,7 +32,7 @@ def keys(site: Site, now: Callable[[], float] = time.time) -> Iterator[Finding]:
         yield Finding(KEYS, str(path), Severity.SKIPPED, "not on this machine", "set GATEWAY_KEYS_FILE to look at it")
         return
     try:
-        stored = read_keys(path)
+        stored = read_keys(path, find_pepper(path, site.gateway.keys_pepper.get_secret_value()))
         mode = stat.S_IMODE(path.stat().st_mode)
     except InvalidKeyFile as error:
         yield Finding(

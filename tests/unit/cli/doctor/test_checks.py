@@ -129,6 +129,16 @@ def test_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "hunter2" not in str(found())
 
 
+def test_keys_that_are_sealed_with_another_pepper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    write_keys(path, [generate("acme", None, [Scope.QUERY])[1]], b"p" * 32)
+    for pepper, severity in (("p" * 32, "ok"), ("q" * 32, "error")):
+        environment = {"GATEWAY_KEYS_FILE": str(path), "GATEWAY_KEYS_PEPPER": pepper}
+        found = texts(files.keys(site(environment, monkeypatch, tmp_path)))
+        assert [one for one, _ in found] == [severity]
+        assert pepper not in str(found)
+
+
 def test_a_key_file_nobody_named_is_not_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert [severity for severity, _ in texts(files.keys(site({}, monkeypatch, tmp_path)))] == ["skipped"]
