@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from contracts.validation import ID_PATHS
+from runtime.catalogue import Entry, Help, entries_of, table
 from runtime.shared_metrics import SharedMetrics
 
 #: How a gauge of several processes adds up: over those that live.
@@ -36,75 +37,149 @@ class GatewayMetrics:
         if shared is None:
             ProcessCollector(registry=self.registry)
             PlatformCollector(registry=self.registry)
-        #: Calls answered. `code` is the gRPC code's name or the HTTP status. UNAVAILABLE and 503: Kafka or the sink is away.
         self.requests = Counter(
-            "gateway_requests", "Calls answered.", ["door", "method", "code"], registry=self.registry
+            "gateway_requests",
+            Help(
+                "Calls answered, by the gRPC code's name or the HTTP status.",
+                "calls",
+                "UNAVAILABLE and 503: Kafka or the sink is away. RESOURCE_EXHAUSTED and 429: no room.",
+            ),
+            ["door", "method", "code"],
+            registry=self.registry,
         )
-        #: Time from a call's arrival (HTTP: from its head) to its answer. Grows with Kafka's acknowledgement time.
         self.request_seconds = Histogram(
             "gateway_request_seconds",
-            "Time to answer a call, seconds.",
+            Help(
+                "From a call's arrival (HTTP: from its head) to its answer.",
+                "seconds",
+                "Grows with Kafka's acknowledgement time.",
+            ),
             ["door", "method"],
             buckets=_SECONDS,
             registry=self.registry,
         )
-        #: Events whose record Kafka confirmed. The product's throughput.
         self.accepted = Counter(
-            "gateway_events_accepted", "Events acknowledged to the caller.", ["door"], registry=self.registry
+            "gateway_events_accepted",
+            Help("Events whose record Kafka confirmed.", "events", "The product's throughput."),
+            ["door"],
+            registry=self.registry,
         )
-        #: Events refused for themselves. `field` is the first broken rule's field: a client sends what the spec forbids.
-        self.rejected = Counter("gateway_events_rejected", "Events refused.", ["door", "field"], registry=self.registry)
-        #: Events that were handed to Kafka and not confirmed: their call was answered UNAVAILABLE.
+        self.rejected = Counter(
+            "gateway_events_rejected",
+            Help(
+                "Events refused for themselves, by the first broken rule's field.",
+                "events",
+                "A client sends what the spec forbids.",
+            ),
+            ["door", "field"],
+            registry=self.registry,
+        )
         self.undelivered = Counter(
             "gateway_events_undelivered",
-            "Events Kafka did not confirm, by librdkafka's error.",
+            Help(
+                "Events handed to Kafka and not confirmed, by librdkafka's error.",
+                "events",
+                "Kafka is away or too slow; their calls were answered UNAVAILABLE and come again.",
+            ),
             ["error"],
             registry=self.registry,
         )
-        #: Time from the first produce of a call to its last delivery report.
         self.delivery_seconds = Histogram(
             "gateway_delivery_seconds",
-            "Time until Kafka confirmed all records of a call, seconds.",
+            Help(
+                "From the first produce of a call to its last delivery report.",
+                "seconds",
+                "Kafka's share of a call's time: slow disks, slow replicas, a busy network.",
+            ),
             buckets=_SECONDS,
             registry=self.registry,
         )
-        #: Request bytes held now. Near the limit: Kafka is slower than the callers.
+        self.oldest_unacknowledged_seconds = Gauge(
+            "gateway_oldest_unacknowledged_seconds",
+            Help(
+                "Age of the oldest call whose records are not all reported on; 0 without one.",
+                "seconds",
+                "Near half of GATEWAY_DELIVERY_SECONDS: new calls are about to be refused, Kafka does not keep up.",
+            ),
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
         self.inflight_bytes = Gauge(
-            "gateway_inflight_bytes", "Request bytes held now.", registry=self.registry, multiprocess_mode=_SUM
+            "gateway_inflight_bytes",
+            Help("Request bytes held now.", "bytes", "Near the limit: Kafka is slower than the callers."),
+            registry=self.registry,
+            multiprocess_mode=_SUM,
         )
         self.inflight_limit_bytes = Gauge(
             "gateway_inflight_limit_bytes",
-            "Most request bytes that may be held.",
+            Help("Most request bytes that may be held.", "bytes", "With the setting, or with the number of processes."),
             registry=self.registry,
             multiprocess_mode=_SUM,
         )
-        #: Calls under way now, those whose records are not reported on included. Near the limit: as above, with small requests.
         self.inflight_calls = Gauge(
-            "gateway_inflight_calls", "Calls under way now.", registry=self.registry, multiprocess_mode=_SUM
+            "gateway_inflight_calls",
+            Help(
+                "Calls under way now, those whose records are not reported on included.",
+                "calls",
+                "Near the limit: Kafka is slower than the callers, and their requests are small.",
+            ),
+            registry=self.registry,
+            multiprocess_mode=_SUM,
         )
-        #: gRPC messages that arrive slowly. Near the limit: clients on bad networks, or a client that means harm.
         self.slow_messages = Gauge(
             "gateway_slow_messages",
-            "gRPC messages that arrive slowly now.",
+            Help(
+                "gRPC messages that arrive slowly now.",
+                "messages",
+                "Near the limit: clients on bad networks, or a client that means harm.",
+            ),
             registry=self.registry,
             multiprocess_mode=_SUM,
         )
-        #: Calls refused for want of room.
-        self.overloaded = Counter("gateway_overloaded", "Calls refused for want of room.", registry=self.registry)
-        #: Calls refused because a key's or a tenant's quota is used up; `quota` says which (``key_events``, ``tenant_bytes``, …).
+        self.overloaded = Counter(
+            "gateway_overloaded",
+            Help("Calls refused for want of room.", "calls", "More processes are needed, or a faster Kafka."),
+            registry=self.registry,
+        )
         self.quota_refused = Counter(
-            "gateway_quota_refused", "Calls refused for a quota.", ["quota"], registry=self.registry
+            "gateway_quota_refused",
+            Help(
+                "Calls refused because a key's or a tenant's quota is used up; `quota` says which (`key_events`, `tenant_bytes`, …).",
+                "calls",
+                "A caller sends more than was agreed, or its quota is too small.",
+            ),
+            ["quota"],
+            registry=self.registry,
         )
-        #: 1 when every dependency of ingest answers; 0 means /readyz says 503.
-        self.ready = Gauge("gateway_ready", "1 when ready.", registry=self.registry, multiprocess_mode="livemin")
-        self.keys = Gauge("gateway_keys", "API keys in the store.", registry=self.registry, multiprocess_mode="livemax")
-        #: The key file could not be read; the keys read before stay in force.
+        self.ready = Gauge(
+            "gateway_ready",
+            Help("1 when every dependency of ingest answers.", "0 or 1", "0: /readyz says 503 and names what is away."),
+            registry=self.registry,
+            multiprocess_mode="livemin",
+        )
+        self.keys = Gauge(
+            "gateway_keys",
+            Help("API keys in the store.", "keys", "With the key file; 0: nobody can send."),
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
         self.key_reload_failures = Counter(
-            "gateway_key_reload_failures", "Failed reads of the key file.", registry=self.registry
+            "gateway_key_reload_failures",
+            Help(
+                "Reads of the key file that failed.",
+                "reads",
+                "The keys read before stay in force; new and revoked ones do not count yet.",
+            ),
+            registry=self.registry,
         )
-        #: The producer reported an error it cannot recover from and was replaced.
         self.producer_replacements = Counter(
-            "gateway_producer_replacements", "Producers replaced after a fatal error.", registry=self.registry
+            "gateway_producer_replacements",
+            Help(
+                "Producers replaced after an error they cannot recover from.",
+                "producers",
+                "Should not grow; the log names librdkafka's error.",
+            ),
+            registry=self.registry,
         )
 
     def follow(self, gauge: Gauge, value: Callable[[], float]) -> None:
@@ -123,3 +198,12 @@ class GatewayMetrics:
         """`field` relative to the event; names that are not ours to choose (unknown JSON fields) count as ``other``."""
         known = field if field in _OWN_FIELDS else ("event" if not field else "other")
         self.rejected.labels(door, known).inc()
+
+
+def catalogue() -> Iterator[Entry]:
+    """Every metric of this process but those that all processes have."""
+    return entries_of(GatewayMetrics())
+
+
+if __name__ == "__main__":
+    print(table("Gateway", catalogue()))

@@ -132,6 +132,7 @@ class Publisher:
         self._closed = False
         self._timer = self._loop.call_later(_IDLE_SECONDS, self._take_reports)
         self._busy = False
+        metrics.follow(metrics.oldest_unacknowledged_seconds, self.oldest_seconds)
 
     def check(self) -> None:
         """Raises :class:`Unavailable` while the oldest call waits for Kafka longer than a new one should.
@@ -146,6 +147,11 @@ class Publisher:
                 f"Kafka has not confirmed events for {self._behind_seconds:g} seconds; {NOTHING_ACCEPTED}",
                 RETRY_AFTER_SECONDS,
             )
+
+    def oldest_seconds(self) -> float:
+        """Age of the oldest call whose records are not all reported on; 0 without one."""
+        oldest = next(iter(self._open), None)
+        return 0.0 if oldest is None else time.monotonic() - oldest.started
 
     def begin(self, lease: Lease) -> Delivery:
         """A new call's delivery; it holds `lease` until every record is reported on. Ends with :meth:`finish`."""

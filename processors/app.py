@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import faust
 from prometheus_client import CollectorRegistry
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
 
 from contracts.dead_letters import Stage
 from contracts.redaction import InvalidRules, parse_rules
@@ -64,6 +66,8 @@ def build(settings: ProcessorsSettings, kafka: KafkaSettings, redactor: Redactor
         autodiscover=False,
     )
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
     readiness = Readiness()
     readiness.set("group", "no partitions were assigned yet")
     agent = EnrichAgent(

@@ -68,12 +68,19 @@ class _Insert:
     """A batch on its way into the store."""
 
     def __init__(
-        self, prepared: Prepared, abandon: threading.Event, future: Future[list[DeadLetter]], started_at: float
+        self,
+        prepared: Prepared,
+        abandon: threading.Event,
+        future: Future[list[DeadLetter]],
+        started_at: float,
+        read_at: float,
     ) -> None:
         self.prepared = prepared
         self.abandon = abandon
         self.future = future
         self.started_at = started_at
+        #: When its first record was read.
+        self.read_at = read_at
         #: What is committed with its offsets: see sink/flood.py.
         self.notes: dict[Partition, str] = {}
 
@@ -123,10 +130,20 @@ class SinkConsumer:
         #: What is committed with them: see sink/flood.py.
         self._notes: dict[Partition, str] = {}
         self._next_check = 0.0
+        metrics.oldest_unacknowledged_seconds.set_function(self.oldest_unacknowledged_seconds)
 
     def stop(self) -> None:
         """Ask :meth:`run` to finish: the running insert is awaited and committed. Any thread."""
         self._stopping.set()
+
+    def oldest_unacknowledged_seconds(self) -> float:
+        """Time since the oldest record that is read and not stored was read; 0 without one. Any thread."""
+        insert, mapped = self._insert, self._mapped
+        if insert is not None:
+            read_at: float | None = insert.read_at
+        else:
+            read_at = (mapped[0] if mapped is not None else self._batch).opened_at
+        return 0.0 if read_at is None else max(self._clock() - read_at, 0.0)
 
     def run(self) -> None:
         """Consume until :meth:`stop`. Blocks. Raises KafkaException when the client is beyond recovery."""
@@ -227,7 +244,8 @@ class SinkConsumer:
         self._metrics.batch_records.observe(prepared.records)
         self._pulse.busy = True
         future = self._threads.submit(self._writer.store, prepared, abandon)
-        self._insert = _Insert(prepared, abandon, future, self._clock())
+        now = self._clock()
+        self._insert = _Insert(prepared, abandon, future, now, now if batch.opened_at is None else batch.opened_at)
         self._resume()
 
     def _take_stored(self) -> _Insert | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from prometheus_client import Gauge
 
 from contracts.errors import Overloaded, Unavailable
 from gateway.admission import Admission
@@ -47,6 +48,10 @@ class Setup:
         self.publisher.close(1.0)
 
 
+def value(gauge: Gauge) -> float:
+    return next(iter(gauge.collect())).samples[0].value
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - what is waited for is counted on another thread
@@ -63,6 +68,21 @@ async def test_success_waits_for_the_last_report() -> None:
         await setup.publisher.confirm(delivery, 0.01)
     setup.producer.report(setup.producer.records[2])
     await setup.publisher.confirm(delivery, 5)
+    setup.close()
+
+
+async def test_the_age_of_the_oldest_call_that_is_not_confirmed() -> None:
+    setup = Setup()
+    shown = setup.metrics.oldest_unacknowledged_seconds
+    assert value(shown) == 0
+    oldest, newer = setup.send(1), setup.send(1)
+    oldest.started -= 100
+    assert 100 <= value(shown) < 200
+    setup.producer.report(setup.producer.records[0])
+    await setup.publisher.confirm(oldest, 5)
+    assert value(shown) < 100
+    setup.producer.report(setup.producer.records[1])
+    await setup.publisher.confirm(newer, 5)
     setup.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 import processors.rebuild
 from contracts.redaction import InvalidRules
 from processors.app import build, load_redactor
-from processors.metrics import TransportCollector
+from processors.metrics import TransportCollector, record_age_seconds
 from processors.transport import Transport
 from runtime.settings import KafkaSettings, ProcessorsSettings, load
 from tests.unit.processors.transport.test_consumer import TP0, Rig, put
@@ -84,6 +84,8 @@ async def test_the_transports_metrics() -> None:
         for sample in metric.samples
     }
     assert shown.pop(("stalled_seconds",)) >= 100
+    age = record_age_seconds(1_750_000_000_000)
+    assert shown.pop(("oldest_unacknowledged_seconds",)) == pytest.approx(age, abs=60)
     assert shown == {
         ("batches_total",): 1,
         ("batch_records_total",): 3,

@@ -177,6 +177,27 @@ def test_a_batch_waits_for_its_age_and_is_committed_after_its_insert(loop: Loop)
     assert loop.metrics.freshness_seconds._sum.get() == 3.0
 
 
+def test_the_age_of_the_oldest_record_that_is_not_stored(loop: Loop) -> None:
+    def oldest() -> float:
+        return next(iter(loop.metrics.oldest_unacknowledged_seconds.collect())).samples[0].value
+
+    loop.loop.turn()
+    assert oldest() == 0
+    loop.poll(0)
+    loop.loop.turn()
+    loop.now = 10.0
+    loop.loop.turn()
+    loop.now = 12.0
+    assert oldest() == 12, "its insert runs; it was read at 0"
+    loop.poll(1)
+    loop.stored()
+    loop.loop.turn()
+    assert oldest() == 0
+    loop.loop.turn()
+    loop.now = 15.0
+    assert oldest() == 3
+
+
 def test_while_an_insert_runs_the_next_batch_is_mapped_and_then_fetching_pauses(loop: Loop) -> None:
     loop.poll(0, 1)
     loop.loop.turn()
