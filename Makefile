@@ -56,6 +56,7 @@ docs: $(STAMP)  ## Generate the parts of docs/ that come from the code
 	@$(BIN)/python -m runtime.settings > docs/settings.md
 	@$(BIN)/python -m cli.capacity docs/capacity.md
 	@for part in runtime.catalogue gateway.metrics processors.metrics sink.metrics; do $(BIN)/python -m $$part || exit 1; done > docs/metrics.md
+	@$(BIN)/python -m deploy.grafana.build
 
 lock: $(STAMP)  ## Renew the pinned requirement files (needs the package uv)
 	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements/runtime.txt pyproject.toml

@@ -1,0 +1,150 @@
+"""Parts of a Grafana dashboard, as its JSON model has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Panel = dict[str, Any]
+
+PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
+CLICKHOUSE = {"type": "grafana-clickhouse-datasource", "uid": "clickhouse"}
+#: The plugin's numbers of formats.
+_TIMESERIES, _TABLE = 0, 1
+
+
+def promql(*queries: tuple[str, str]) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Targets from (expression, legend)."""
+    return PROMETHEUS, [
+        {"refId": chr(65 + number), "datasource": PROMETHEUS, "expr": expression, "legendFormat": legend}
+        for number, (expression, legend) in enumerate(queries)
+    ]
+
+
+def sql(over_time: bool = False, /, **queries: str) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Targets from SQL by their refId; the node graph wants them named `nodes` and `edges`."""
+    return CLICKHOUSE, [
+        {
+            "refId": name,
+            "datasource": CLICKHOUSE,
+            "editorType": "sql",
+            "queryType": "timeseries" if over_time else "table",
+            "format": _TIMESERIES if over_time else _TABLE,
+            "rawSql": " ".join(query.split()),
+        }
+        for name, query in queries.items()
+    ]
+
+
+def panel(
+    kind: str,
+    title: str,
+    about: str,
+    source: tuple[dict[str, str], list[dict[str, Any]]],
+    *,
+    width: int = 12,
+    height: int = 8,
+    unit: str = "short",
+    units: dict[str, str] | None = None,
+    options: dict[str, Any] | None = None,
+    custom: dict[str, Any] | None = None,
+    colours: dict[str, str] | None = None,
+) -> Panel:
+    """`unit` of all values, `units` by the name of the column; `colours` by the name of the column or series."""
+    datasource, targets = source
+    overrides = [_override(name, "unit", value) for name, value in (units or {}).items()]
+    overrides += [
+        _override(name, "color", {"mode": "fixed", "fixedColor": value}) for name, value in (colours or {}).items()
+    ]
+    return {
+        "type": kind,
+        "title": title,
+        "description": about,
+        "datasource": datasource,
+        "targets": targets,
+        "gridPos": {"w": width, "h": height, "x": 0, "y": 0},
+        "fieldConfig": {"defaults": {"unit": unit, "custom": custom or {}}, "overrides": overrides},
+        "options": options or {},
+    }
+
+
+def curves(title: str, about: str, source: Any, *, stacked: bool = False, **rest: Any) -> Panel:
+    custom = {"fillOpacity": 15, "stacking": {"mode": "normal" if stacked else "none"}}
+    options = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
+    return panel("timeseries", title, about, source, custom=custom, options=options, **rest)
+
+
+def number(title: str, about: str, source: Any, *, width: int = 4, **rest: Any) -> Panel:
+    options = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "colorMode": "value"}
+    return panel("stat", title, about, source, width=width, height=4, options=options, **rest)
+
+
+def rows(title: str, about: str, source: Any, **rest: Any) -> Panel:
+    return panel("table", title, about, source, options={"cellHeight": "sm"}, **rest)
+
+
+def bars(title: str, about: str, source: Any, **rest: Any) -> Panel:
+    options = {"orientation": "horizontal", "legend": {"displayMode": "list", "placement": "bottom"}}
+    return panel("barchart", title, about, source, options=options, **rest)
+
+
+def graph(title: str, about: str, source: Any, **rest: Any) -> Panel:
+    return panel("nodeGraph", title, about, source, **rest)
+
+
+def variable(name: str, query: str, *, several: bool = True) -> dict[str, Any]:
+    """A list of values from ClickHouse; `several`: more than one may be chosen, or all."""
+    return {
+        "name": name,
+        "label": name,
+        "type": "query",
+        "datasource": CLICKHOUSE,
+        "query": {"rawSql": " ".join(query.split()), "refId": name},
+        "definition": " ".join(query.split()),
+        "refresh": 2,
+        "sort": 1,
+        "multi": several,
+        "includeAll": several,
+        **({"current": {"text": "All", "value": "$__all"}} if several else {}),
+    }
+
+
+def dashboard(
+    uid: str, title: str, sections: dict[str, list[Panel]], variables: list[dict[str, Any]], since: str
+) -> dict[str, Any]:
+    """Panels in the order given, each row of the grid filled from the left (24 units wide)."""
+    placed: list[Panel] = []
+    x = y = height = 0
+    for name, panels in sections.items():
+        y, x, height = y + height, 0, 0
+        placed.append({"type": "row", "title": name, "collapsed": False, "gridPos": _at(0, y, 24, 1), "panels": []})
+        y += 1
+        for one in panels:
+            w, h = one["gridPos"]["w"], one["gridPos"]["h"]
+            if x + w > 24:
+                y, x, height = y + height, 0, 0
+            placed.append({**one, "gridPos": _at(x, y, w, h)})
+            x, height = x + w, max(height, h)
+    for number_, one in enumerate(placed, 1):
+        one["id"] = number_
+    return {
+        "uid": uid,
+        "title": title,
+        "tags": ["chaukas"],
+        "schemaVersion": 41,
+        "version": 1,
+        "editable": False,
+        "timezone": "utc",
+        "refresh": "30s",
+        "time": {"from": since, "to": "now"},
+        "templating": {"list": variables},
+        "annotations": {"list": []},
+        "panels": placed,
+    }
+
+
+def _at(x: int, y: int, w: int, h: int) -> dict[str, int]:
+    return {"x": x, "y": y, "w": w, "h": h}
+
+
+def _override(name: str, property_: str, value: Any) -> dict[str, Any]:
+    return {"matcher": {"id": "byName", "options": name}, "properties": [{"id": property_, "value": value}]}
