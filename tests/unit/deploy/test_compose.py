@@ -13,6 +13,8 @@ from typing import Any, cast
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
+from chaukas.spec.common.v1 import events_pb2 as pb
+from google.protobuf.json_format import ParseDict
 from pydantic_settings import BaseSettings
 
 from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
@@ -26,7 +28,8 @@ OURS = {name: service for name, service in SERVICES.items() if service["image"] 
 SETTINGS: dict[str, list[type[BaseSettings]]] = {
     "gateway": [GatewaySettings, KafkaSettings],
     "processors": [ProcessorsSettings, KafkaSettings],
-    "sink": [SinkSettings, KafkaSettings],
+    "sink-writer": [SinkSettings, KafkaSettings],
+    "sink-query": [SinkSettings, KafkaSettings],
     "topics": [KafkaSettings],
     "keys": [GatewaySettings],
 }
@@ -48,6 +51,9 @@ def test_it_is_a_compose_file() -> None:
 
 def variables() -> Iterator[tuple[str, str, str]]:
     for name, service in OURS.items():
+        if name == "demo":  # a client
+            assert set(service["environment"]) == {"CHAUKAS_API_KEY"}
+            continue
         for variable, value in service.get("environment", {}).items():
             yield name, variable, value
 
@@ -84,7 +90,8 @@ def test_the_health_checks_ask_the_ports_the_processes_listen_on() -> None:
     ports: dict[str, type[BaseSettings]] = {
         "gateway": GatewaySettings,
         "processors": ProcessorsSettings,
-        "sink": SinkSettings,
+        "sink-writer": SinkSettings,
+        "sink-query": SinkSettings,
     }
     for name, cls in ports.items():
         code = OURS[name]["healthcheck"]["test"][-1]
@@ -92,20 +99,27 @@ def test_the_health_checks_ask_the_ports_the_processes_listen_on() -> None:
         assert f":{cls.model_fields['http_port'].default}/readyz" in code
 
 
-def test_published_ports_are_the_gateways_and_local() -> None:
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"gateway"}
+def test_published_ports_are_local_and_those_of_the_gateways_lead_to_them() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert set(published) == {"proxy", "prometheus", "grafana"}
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     defaults = GatewaySettings.model_fields
-    wanted = [f"127.0.0.1:{defaults[name].default}:{defaults[name].default}" for name in ("grpc_port", "http_port")]
-    assert OURS["gateway"]["ports"] == wanted
+    doors = [defaults[name].default for name in ("grpc_port", "http_port")]
+    assert published["proxy"] == [f"127.0.0.1:{door}:{door}" for door in doors]
+    envoy = yaml.safe_load((ROOT / "deploy" / "envoy" / "envoy.yaml").read_text())["static_resources"]
+    assert [listener["address"]["socket_address"]["port_value"] for listener in envoy["listeners"]] == doors
+    for cluster, door in zip(envoy["clusters"], doors, strict=True):
+        (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+        assert endpoint["endpoint"]["address"]["socket_address"] == {"address": "gateway", "port_value": door}
 
 
 def test_the_doors_start_as_they_are_set() -> None:
     """A process that listens for others without TLS starts only when it is allowed to."""
-    for name, cls, hosts in (
-        ("gateway", GatewaySettings, ("grpc_host", "http_host")),
-        ("sink", SinkSettings, ("grpc_host",)),
+    for service, name, cls, hosts in (
+        ("gateway", "gateway", GatewaySettings, ("grpc_host", "http_host")),
+        ("sink-query", "sink", SinkSettings, ("grpc_host",)),
     ):
-        given = {key: value for key, value in OURS[name]["environment"].items() if key.startswith(name.upper())}
+        given = {key: value for key, value in OURS[service]["environment"].items() if key.startswith(name.upper())}
         loaded = load(cls, **{key.removeprefix(f"{name.upper()}_").lower(): value for key, value in given.items()})
         exposed = loaded.open_to_others(**{host: getattr(loaded, host) for host in hosts})
         assert [setting.partition("=")[0] for setting in exposed] == [
@@ -114,16 +128,79 @@ def test_the_doors_start_as_they_are_set() -> None:
 
 
 def test_gateway_and_sink_share_address_and_token() -> None:
-    gateway, sink = OURS["gateway"]["environment"], OURS["sink"]["environment"]
+    gateway, sink = OURS["gateway"]["environment"], OURS["sink-query"]["environment"]
     assert gateway["GATEWAY_SINK_TOKEN"] == sink["SINK_TOKEN"]
-    assert gateway["GATEWAY_SINK_TARGET"] == f"sink:{SinkSettings.model_fields['grpc_port'].default}"
+    assert gateway["GATEWAY_SINK_TARGET"] == f"sink-query:{SinkSettings.model_fields['grpc_port'].default}"
     password = SERVICES["clickhouse"]["environment"]["CLICKHOUSE_PASSWORD"]
     assert f":{password}@clickhouse:8123/" in sink["CLICKHOUSE_DSN"]
+    assert sink["CLICKHOUSE_DSN"] == OURS["sink-writer"]["environment"]["CLICKHOUSE_DSN"]
+
+
+def test_each_gateway_grants_its_part_of_a_quota() -> None:
+    assert OURS["gateway"]["environment"]["GATEWAY_QUOTA_PROCESSES"] == str(OURS["gateway"]["deploy"]["replicas"])
+
+
+def test_every_service_is_bounded_and_unprivileged() -> None:
+    for name, service in SERVICES.items():
+        limits = service["deploy"]["resources"]["limits"]
+        assert limits.keys() == {"cpus", "memory", "pids"}, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service.get("read_only") is (None if name == "kafka" else True), name
+    foreign = SERVICES.keys() - OURS.keys() - {"kafka"}  # Kafka's image and ours name a user of their own
+    assert all(re.fullmatch(r"[1-9]\d*:\d+", SERVICES[name]["user"]) for name in foreign)
+
+
+def test_a_profile_has_all_that_its_services_wait_for() -> None:
+    for name, service in SERVICES.items():
+        assert service["profiles"], name
+        for needed in service.get("depends_on", {}):
+            assert set(service["profiles"]) <= set(SERVICES[needed]["profiles"]), (name, needed)
+    assert {name for name, service in SERVICES.items() if service["profiles"] == ["observability"]} == {
+        "prometheus",
+        "grafana",
+    }
+
+
+def test_what_is_mounted_is_there() -> None:
+    named = set(COMPOSE["volumes"])
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", ()):
+            source, _, rest = volume.partition(":")
+            assert source in named or (rest.endswith(":ro") and (ROOT / source).exists()), (name, volume)
+    assert {volume.partition(":")[0] for one in SERVICES.values() for volume in one.get("volumes", ())} >= named
+
+
+def test_prometheus_asks_every_process() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    asked = {
+        (name, sd["port"]) for job in config["scrape_configs"] for sd in job["dns_sd_configs"] for name in sd["names"]
+    }
+    ports: dict[str, type[BaseSettings]] = {"gateway": GatewaySettings, "processors": ProcessorsSettings}
+    ports |= {"sink-writer": SinkSettings, "sink-query": SinkSettings}
+    assert asked == {(name, cls.model_fields["http_port"].default) for name, cls in ports.items()}
+
+
+def test_grafana_finds_the_sources_its_dashboards_name() -> None:
+    deploy = ROOT / "deploy" / "grafana"
+    sources = yaml.safe_load((deploy / "provisioning/datasources/chaukas.yaml").read_text())["datasources"]
+    known = {(source["type"], source["uid"]) for source in sources}
+    for path in (deploy / "dashboards").glob("*.json"):
+        for panel in json.loads(path.read_text())["panels"]:
+            if panel["type"] != "row":
+                assert (panel["datasource"]["type"], panel["datasource"]["uid"]) in known
+
+
+def test_the_demo_file_holds_a_session_of_the_sdk() -> None:
+    lines = (ROOT / "deploy" / "demo" / "session.jsonl").read_text().splitlines()
+    events = [ParseDict(json.loads(line), pb.Event()) for line in lines]
+    assert len({event.event_id for event in events}) == len(events) > 20
+    assert len({event.session_id for event in events}) == 1
 
 
 def test_everything_waits_for_the_topics_and_nothing_depends_in_a_circle() -> None:
     needs = {name: set(service.get("depends_on", {})) for name, service in SERVICES.items()}
-    for name in ("gateway", "processors", "sink"):
+    for name in ("gateway", "processors", "sink-writer"):
         assert OURS[name]["depends_on"]["topics"] == {"condition": "service_completed_successfully"}
     while needs:
         free = {name for name, names in needs.items() if not names & needs.keys()}
@@ -134,9 +211,9 @@ def test_everything_waits_for_the_topics_and_nothing_depends_in_a_circle() -> No
 def test_images_are_pinned() -> None:
     images = [service["image"] for name, service in SERVICES.items() if name not in OURS]
     images += re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-    assert len(images) == 4
+    assert len(images) == 7
     for image in images:
-        assert re.fullmatch(r"[a-z/-]+:\d+\.\d+\S*", image), image
+        assert re.fullmatch(r"[a-z/-]+:[a-z-]*\d+\.\d+\S*", image), image
 
 
 def test_the_image_runs_unprivileged_from_checked_dependencies() -> None:
