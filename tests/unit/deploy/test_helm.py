@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
-from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings
+from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
 from runtime.settings.base import env_name
 
 ROOT = Path(__file__).parents[3]
@@ -57,7 +57,12 @@ def test_ports_and_probes_are_those_the_processes_listen_on(name: str) -> None:
         if "grpc" in ports:
             assert ports["grpc"] == cls.model_fields["grpc_port"].default
         for probe, path in (("startup", "/healthz"), ("liveness", "/healthz"), ("readiness", "/readyz")):
-            assert container[f"{probe}Probe"]["httpGet"] == {"path": path, "port": "http"}
+            asked = container[f"{probe}Probe"]["httpGet"]
+            assert (asked["path"], asked["port"]) == (path, "http")
+            # The gateway's page is its HTTP door; the sink's certificate is for queries alone.
+            assert (asked.get("scheme") == "HTTPS") == any(
+                one["name"] == "GATEWAY_TLS_CERT_FILE" for one in container["env"]
+            )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,7 +109,7 @@ def test_no_secret_is_rendered_and_those_that_are_named_are_references() -> None
 
 
 def test_the_processes_scale_on_the_lag_of_their_own_group_and_topic() -> None:
-    kafka = KafkaSettings()
+    kafka = load(KafkaSettings)
     objects = of_kind("scaled", "ScaledObject")
     wanted = {
         "chaukas-processors": (kafka.group("", "chaukas-processors"), kafka.topics.raw),
@@ -140,3 +145,15 @@ def test_the_renders_are_current(name: str) -> None:
         [*command, "-f", str(CHART / "ci" / f"{name}-values.yaml")], capture_output=True, text=True, check=True
     )
     assert done.stdout == (GOLDEN / f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_door_has_a_certificate_or_the_word_that_it_needs_none(name: str) -> None:
+    for component, prefix in (("gateway", "GATEWAY"), ("sink-query", "SINK")):
+        pod = of_kind(name, "Deployment")[f"chaukas-{component}"]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        given = {one["name"]: one.get("value") for one in container["env"]}
+        assert (given.get(f"{prefix}_ALLOW_PLAINTEXT") == "true") != (f"{prefix}_TLS_CERT_FILE" in given)
+        mounted = {one["mountPath"] for one in container["volumeMounts"]}
+        assert (f"{prefix}_TLS_CERT_FILE" in given) == ("/tls" in mounted)
+        assert {one["name"] for one in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}

@@ -71,16 +71,16 @@ securityContext:
 resources: {{- toYaml .process.resources | nindent 2 }}
 # Starting may mean waiting for Kafka or the store; after that, who does not answer at all is started again.
 startupProbe:
-  httpGet: {path: /healthz, port: {{ .probe }}}
+  httpGet: {path: /healthz, port: {{ .probe }}{{ if .tls }}, scheme: HTTPS{{ end }}}
   periodSeconds: 5
   failureThreshold: 60
 livenessProbe:
-  httpGet: {path: /healthz, port: {{ .probe }}}
+  httpGet: {path: /healthz, port: {{ .probe }}{{ if .tls }}, scheme: HTTPS{{ end }}}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: {path: /readyz, port: {{ .probe }}}
+  httpGet: {path: /readyz, port: {{ .probe }}{{ if .tls }}, scheme: HTTPS{{ end }}}
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 2
@@ -89,5 +89,17 @@ readinessProbe:
 {{- define "chaukas.settings" -}}
 {{- range $name, $value := .settings }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end -}}
+
+{{/* Settings of a door: its certificate, or the word that it needs none. `prefix`: GATEWAY or SINK; `secret`: the Secret or empty. */}}
+{{- define "chaukas.door" -}}
+{{- if .secret }}
+- {name: {{ .prefix }}_TLS_CERT_FILE, value: /tls/tls.crt}
+- {name: {{ .prefix }}_TLS_KEY_FILE, value: /tls/tls.key}
+{{- else if .root.Values.allowPlaintext }}
+- {name: {{ .prefix }}_ALLOW_PLAINTEXT, value: "true"}
+{{- else }}
+{{- fail (printf "set tls.%s to a Secret, or allowPlaintext to true where something else encrypts" (lower .prefix)) }}
 {{- end }}
 {{- end -}}
