@@ -19,7 +19,7 @@ from contracts.flood import RUN
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from sink.batch import Batch
 from sink.flood import FloodOfDeadLetters
-from sink.metrics import SinkMetrics
+from sink.metrics import SinkMetrics, catalogue
 from sink.prepare import Prepared, prepare
 from sink.store_errors import Fault, StoreUnavailable, fault_of
 from sink.writer import Abandoned, Backoff, Writer, arrow_insert
@@ -263,3 +263,14 @@ def test_back_off_grows_to_its_bound_and_is_spread() -> None:
         delays = [backoff.delay(attempt) for _ in range(50)]
         assert all(bound / 2 <= delay <= bound for delay in delays)
         assert len(set(delays)) > 1
+
+
+def test_the_catalogue_names_every_metric() -> None:
+    registry = CollectorRegistry()
+    metrics: Any = SinkMetrics(registry)
+    documented = {entry.name.removesuffix("_total"): entry for entry in catalogue()}
+    names = {family.name for family in registry.collect()}
+    assert len(names) == len(vars(metrics))
+    for name in names:
+        assert documented[name].unit, name
+        assert documented[name].moves, name
