@@ -116,8 +116,7 @@ def export(
     except grpc.RpcError as error:
         problem, exit_code = errors.explain(errors.parse(error), target), errors.EXIT_FAILED
     except BrokenPipeError:
-        # Whoever read our output has enough; Python must not complain about it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        console.reader_left()
         raise typer.Exit(0) from None
     except OSError as error:
         problem, exit_code = f"{output} cannot be written: {error.strerror or error}", errors.EXIT_FAILED
@@ -147,7 +146,7 @@ class Lines:
 
 
 class Parquet:
-    """Row groups of bounded size. The columns: docs/export.md."""
+    """Row groups of bounded size. The columns: docs/import_export.md."""
 
     def __init__(self, out: BinaryIO) -> None:
         # Only here: the import takes longer than most commands.

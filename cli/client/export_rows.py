@@ -1,4 +1,4 @@
-"""Events as rows of a Parquet file: the columns, documented in docs/export.md, and the mapping. Pure."""
+"""Events as rows of a Parquet file: the columns, documented in docs/import_export.md, and the mapping. Pure."""
 
 from __future__ import annotations
 

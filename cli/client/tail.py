@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Annotated
@@ -103,7 +101,7 @@ def tail(
         except KeyboardInterrupt:
             return
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            console.reader_left()
             return
 
 

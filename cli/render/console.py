@@ -46,3 +46,8 @@ def messages() -> Console:
     """stderr: progress, hints, errors."""
     _harmless(sys.stderr)
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def reader_left() -> None:
+    """Whoever read stdout has enough (BrokenPipeError): Python must not complain about it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
