@@ -160,18 +160,22 @@ def retention_config(hours: float) -> dict[str, str]:
     return {"retention.ms": str(kept_ms), "segment.ms": str(max(kept_ms // 4, MIN_SEGMENT_MS))}
 
 
-def _set_retention(client: AdminClient, settings: KafkaSettings, timeout_seconds: float) -> None:
-    resources = [
+def topic_changes(properties: Mapping[str, Mapping[str, str]]) -> list[ConfigResource]:
+    """For ``AdminClient.incremental_alter_configs``: each topic's properties, one operation each, so what else is set stays."""
+    return [
         ConfigResource(
             ResourceType.TOPIC,
             topic,
             incremental_configs=[
-                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-                for name, value in retention_config(hours).items()
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in wanted.items()
             ],
         )
-        for topic, hours in settings.retention_hours().items()
+        for topic, wanted in properties.items()
     ]
+
+
+def _set_retention(client: AdminClient, settings: KafkaSettings, timeout_seconds: float) -> None:
+    resources = topic_changes({topic: retention_config(hours) for topic, hours in settings.retention_hours().items()})
     if not resources:
         return
     for resource, future in client.incremental_alter_configs(resources, request_timeout=timeout_seconds).items():

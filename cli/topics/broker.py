@@ -10,8 +10,6 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
     AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
     ConfigResource,
     NewPartitions,
     ResourceType,
@@ -19,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 
 from cli.topics.differences import PARTITIONS, Difference, Topic
 from contracts.errors import Unavailable
-from runtime.kafka import admin
+from runtime.kafka import admin, topic_changes
 from runtime.settings import KafkaSettings
 
 #: Longest wait for one answer, seconds.
@@ -74,19 +72,7 @@ class Brokers:
             else:
                 by_topic.setdefault(change.topic, {})[change.property] = change.desired
         if by_topic:
-            resources = [
-                ConfigResource(
-                    ResourceType.TOPIC,
-                    topic,
-                    # One property is one operation: what else is set on the topic stays.
-                    incremental_configs=[
-                        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-                        for name, value in values.items()
-                    ],
-                )
-                for topic, values in by_topic.items()
-            ]
-            self._wait(self._admin.incremental_alter_configs(resources, request_timeout=self._timeout))
+            self._wait(self._admin.incremental_alter_configs(topic_changes(by_topic), request_timeout=self._timeout))
 
     def _wait(self, answers: Mapping[Any, Future[Any]]) -> None:
         for subject, future in answers.items():
