@@ -7,8 +7,6 @@ do not wait when they are refused. Every acknowledged batch is looked for in the
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,15 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gateway_load import Plan
+from benchmarks.load import processes
 from benchmarks.measure import Result
-from contracts import api_keys
 from contracts import headers as h
-from contracts.identity import Scope
-from runtime.keyfile import write_keys
 from runtime.settings import KafkaSettings
 from tests.support.broker import Broker
 from tests.support.fault_proxy import slow
-from tests.support.waiting import wait_for
 
 MIB = 1024 * 1024
 TENANT = "overload"
@@ -94,28 +89,23 @@ def run() -> Iterator[Result]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         broker = Broker.prepare(Path(directory), proxied=["gateway"])
         broker.start()
-        gateway: subprocess.Popen[bytes] | None = None
         try:
             direct = broker.create_topics("overload.", partitions=8)
-            key, stored = api_keys.generate(TENANT, None, [Scope.INGEST])
-            write_keys(Path(directory) / "keys.json", [stored])
-            ports = _free_port(), _free_port()
-            gateway = _start(broker.settings("overload.", through="gateway"), Path(directory), *ports)
-            broker.proxies["gateway"].set(up=slow(bytes_per_second=KAFKA_BYTES_PER_SECOND))
-            yield from _measure(gateway.pid, ports, key, direct)
+            proxied = broker.settings("overload.", through="gateway")
+            bound = {"GATEWAY_INFLIGHT_MAX_BYTES": str(BOUND_BYTES)}
+            with processes.gateway(proxied, Path(directory), tenant_id=TENANT, environment=bound) as gateway:
+                broker.proxies["gateway"].set(up=slow(bytes_per_second=KAFKA_BYTES_PER_SECOND))
+                yield from _measure(gateway, direct)
         finally:
-            if gateway is not None:
-                gateway.terminate()
-                gateway.wait(30)
             broker.close()
 
 
-def _measure(pid: int, ports: tuple[int, int], key: str, kafka: KafkaSettings) -> Iterator[Result]:
-    idle = psutil.Process(pid).memory_info().rss
+def _measure(gateway: processes.Target, kafka: KafkaSettings) -> Iterator[Result]:
+    idle, ports, key = gateway.rss_bytes(), (gateway.ports["grpc"], gateway.ports["http"]), gateway.key
     plan = Plan(*ports, key, TENANT, NORMAL_SECONDS, NORMAL_CALLERS, 0, EVENTS, seed=1)
     normal = _load(plan)
     rate = len(normal["accepted"]) / normal["seconds"]
-    sampler = Sampler(pid, f"http://127.0.0.1:{ports[1]}")
+    sampler = Sampler(gateway.pid, f"http://127.0.0.1:{ports[1]}")
     sampler.start()
     plan = Plan(*ports, key, TENANT, OVERLOAD_SECONDS, OVERLOAD_CALLERS, FACTOR * rate, EVENTS, seed=2)
     overload = _load(plan)
@@ -147,29 +137,6 @@ def _measure(pid: int, ports: tuple[int, int], key: str, kafka: KafkaSettings) -
 
 def _events(tally: dict[str, Any]) -> int:
     return len(tally["accepted"]) * EVENTS
-
-
-def _start(kafka: KafkaSettings, directory: Path, grpc_port: int, http_port: int) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-        "KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
-        "GATEWAY_KEYS_FILE": str(directory / "keys.json"),
-        "GATEWAY_GRPC_PORT": str(grpc_port),
-        "GATEWAY_HTTP_PORT": str(http_port),
-        "GATEWAY_INFLIGHT_MAX_BYTES": str(BOUND_BYTES),
-        "GATEWAY_LOG_LEVEL": "error",
-    }
-    process = subprocess.Popen([sys.executable, "-m", "gateway"], env=environment)
-
-    def ready() -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{http_port}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    wait_for("the gateway to be ready", ready, every=0.1)
-    return process
 
 
 def _load(plan: Plan) -> dict[str, Any]:
@@ -216,9 +183,3 @@ def _print_curve(samples: list[Sample], idle: float) -> None:
             f"{sample.refused:.0f}",
         )
     Console().print(table)
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
