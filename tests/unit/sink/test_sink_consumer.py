@@ -2,164 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from prometheus_client import CollectorRegistry
 
-from contracts.dead_letters import SourceRecord
 from contracts.flood import RUN, Flood
-from contracts.v1.dead_letter_pb2 import DeadLetter
-from runtime.health import Readiness
 from runtime.settings import KafkaSettings, load
 from sink.batch import BatchPolicy
-from sink.consumer import PAUSE_AFTER_SECONDS, SinkConsumer, build
+from sink.consumer import PAUSE_AFTER_SECONDS
 from sink.flood import FloodOfDeadLetters
 from sink.intake import consumer_config, subscription
-from sink.metrics import SinkMetrics
-from sink.prepare import Prepared
-from sink.writer import Abandoned
 from tests.support.events import event
-from tests.support.sink_records import RECEIVED_NS, TOPICS, enriched_record
+from tests.support.sink_records import TOPICS, enriched_record
 from tests.support.waiting import wait_for
-
-POLICY = BatchPolicy(max_rows=2, max_bytes=1 << 20, max_age_seconds=10.0)
-
-
-class FakeMessage:
-    def __init__(self, record: SourceRecord | None, error: KafkaError | None = None) -> None:
-        self._record = record
-        self._error = error
-
-    def error(self) -> KafkaError | None:
-        return self._error
-
-    def timestamp(self) -> tuple[int, int]:
-        return (1, self._record.timestamp_ms if self._record else 0)
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._record, name)
-        return lambda: list(value) if name == "headers" else value
-
-
-class FakeConsumer:
-    def __init__(self) -> None:
-        self.polls: list[list[FakeMessage]] = []
-        self.commits: list[dict[tuple[str, int], int]] = []
-        self.group: dict[tuple[str, int], tuple[int, str]] = {}
-        self.refusals: list[KafkaException] = []
-        self._paused = False
-        self.consumed = 0
-        self.callbacks: dict[str, Any] = {}
-        self.closed = False
-
-    def consume(self, _most: int, _seconds: float) -> list[FakeMessage]:
-        self.consumed += 1
-        if self._paused or not self.polls:
-            return []
-        return self.polls.pop(0)
-
-    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
-        assert not asynchronous
-        if self.refusals:
-            raise self.refusals.pop(0)
-        self.commits.append({(one.topic, one.partition): one.offset for one in offsets})
-        self.group |= {(one.topic, one.partition): (one.offset, one.metadata or "") for one in offsets}
-
-    def committed(self, partitions: list[TopicPartition], _seconds: float) -> list[TopicPartition]:
-        return [
-            TopicPartition(one.topic, one.partition, *self.group.get((one.topic, one.partition), (-1001, "")))
-            for one in partitions
-        ]
-
-    def is_paused(self) -> bool:
-        return self._paused
-
-    def assignment(self) -> list[TopicPartition]:
-        return [TopicPartition(TOPICS.enriched, 0)]
-
-    def pause(self, _partitions: Any) -> None:
-        self._paused = True
-
-    def resume(self, _partitions: Any) -> None:
-        self._paused = False
-
-    def get_watermark_offsets(self, _partition: TopicPartition, cached: bool) -> tuple[int, int]:
-        assert cached
-        return (0, 100)
-
-    def subscribe(self, topics: list[str], **callbacks: Any) -> None:
-        self.topics = topics
-        self.callbacks = callbacks
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class FakeWriter:
-    """Holds every batch until the test lets it go."""
-
-    def __init__(self) -> None:
-        self.problem = ""
-        self.begun: list[Prepared] = []
-        self.go = threading.Semaphore(0)
-        self.error: Exception | None = None
-
-    def store(self, prepared: Prepared, abandon: threading.Event) -> list[DeadLetter]:
-        self.begun.append(prepared)
-        while not self.go.acquire(timeout=0.01):
-            if abandon.is_set():
-                raise Abandoned
-        if self.error is not None:
-            raise self.error
-        return []
-
-
-class Loop:
-    def __init__(self) -> None:
-        self.consumer = FakeConsumer()
-        self.writer = FakeWriter()
-        self.metrics = SinkMetrics(CollectorRegistry())
-        self.readiness = Readiness()
-        self.now = 0.0
-        self.loop = SinkConsumer(
-            self.consumer,  # type: ignore[arg-type]
-            TOPICS,
-            self.writer,  # type: ignore[arg-type]
-            POLICY,
-            self.metrics,
-            self.readiness,
-            revoke_seconds=0.05,
-            clock=lambda: self.now,
-            wall_ns=lambda: RECEIVED_NS + 3 * 10**9,
-        )
-
-    def poll(self, *offsets: int, partition: int = 0) -> None:
-        records = [enriched_record(event(event_id=str(one)), offset=one, partition=partition) for one in offsets]
-        self.consumer.polls.append([FakeMessage(record) for record in records])
-
-    def stored(self) -> None:
-        """Let the running insert end, and the loop see it."""
-        self.writer.go.release()
-        running = self.loop._insert
-        assert running is not None
-        wait_for("the insert", running.future.done)
-
-    def close(self) -> None:
-        if self.loop._insert is not None:
-            self.loop._insert.abandon.set()
-        self.loop._threads.shutdown()
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
-    yield made
-    made.close()
+from tests.unit.sink.consumer_loop import POLICY, FakeMessage, Loop
 
 
 def test_a_batch_waits_for_its_age_and_is_committed_after_its_insert(loop: Loop) -> None:
@@ -344,35 +201,6 @@ def test_when_an_insert_ends_what_is_mapped_follows_and_the_rest_stays_open(
     assert loop.writer.begun[2].next_offsets == {(TOPICS.enriched, 0): 5}
 
 
-def test_on_revoke_what_was_mapped_ahead_goes_with_its_partition(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sink.ahead.CHUNK", 1)
-    loop.loop._policy = replace(POLICY, max_rows=10)
-    loop.poll(0)
-    loop.poll(5, partition=1)
-    for _ in range(2):
-        loop.loop.turn()
-    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
-    loop.now = 100.0
-    loop.loop.turn()
-    wait_for("the insert", lambda: loop.writer.begun)
-    assert [source.offset for source in loop.writer.begun[0].tables[0].sources] == [5]
-
-
-def test_on_revoke_the_mapped_batch_keeps_the_others_records(loop: Loop) -> None:
-    loop.poll(0, 1)
-    loop.loop.turn()
-    loop.poll(2)
-    loop.poll(8, partition=1)
-    for _ in range(2):
-        loop.loop.turn()
-    assert loop.loop._mapped is not None
-    loop.stored()
-    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
-    loop.loop.turn()
-    wait_for("the insert", lambda: len(loop.writer.begun) == 2)
-    assert loop.writer.begun[1].next_offsets == {(TOPICS.enriched, 1): 9}
-
-
 def test_a_flood_of_letters_ends_the_loop_before_anything_of_the_batch_is_stored(loop: Loop) -> None:
     loop.loop._policy = BatchPolicy(max_rows=RUN, max_bytes=1 << 20, max_age_seconds=10.0)
     good = enriched_record(event(event_id="0"), offset=0)
@@ -407,81 +235,6 @@ def test_what_was_counted_of_dead_letters_outlives_the_process(loop: Loop) -> No
         group = again.consumer.group
 
 
-def test_letters_of_a_partition_that_was_given_away_are_counted_anew(loop: Loop) -> None:
-    good = enriched_record(event(event_id="0"), offset=0)
-    bad = [FakeMessage(good._replace(offset=number, headers=())) for number in range(RUN)]
-    loop.loop._policy = BatchPolicy(max_rows=RUN - 1, max_bytes=1 << 20, max_age_seconds=10.0)
-    loop.consumer.polls.append(bad[:-1])
-    loop.loop.turn()
-    loop.stored()
-    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
-    loop.consumer.polls.append(bad[-1:])
-    loop.loop.turn()
-    loop.now = 10.0
-    loop.loop.turn()
-    wait_for("the insert", lambda: len(loop.writer.begun) == 2)
-
-
-def test_on_revoke_the_running_insert_is_committed_and_the_open_batch_forgotten(loop: Loop) -> None:
-    loop.poll(0, 1)
-    loop.loop.turn()
-    loop.poll(2)
-    loop.loop.turn()
-    loop.stored()
-    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
-    assert loop.consumer.commits == [{(TOPICS.enriched, 0): 2}]
-    loop.now = 100.0
-    loop.loop.turn()
-    assert loop.loop._insert is None, "offset 2 belongs to somebody else now"
-    assert len(loop.writer.begun) == 1
-
-
-def test_a_revoke_waits_for_an_insert_that_is_about_to_end(loop: Loop) -> None:
-    loop.loop._revoke_seconds = 60.0
-    loop.poll(0, 1)
-    loop.loop.turn()
-    wait_for("the insert to begin", lambda: loop.writer.begun)
-    ending = threading.Timer(0.2, loop.writer.go.release)
-    ending.start()
-    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
-    ending.join()
-    assert loop.consumer.commits == [{(TOPICS.enriched, 0): 2}]
-
-
-def test_on_revoke_an_insert_that_does_not_end_is_given_up_without_a_commit(loop: Loop) -> None:
-    loop.poll(0, 1)
-    loop.loop.turn()
-    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
-    running = loop.loop._insert
-    assert running is not None
-    wait_for("the insert to give up", running.future.done)
-    loop.loop.turn()
-    assert loop.consumer.commits == []
-
-
-def test_partitions_that_are_lost_are_not_committed_even_when_the_insert_ends(loop: Loop) -> None:
-    loop.poll(0, 1)
-    loop.loop.turn()
-    wait_for("the insert to begin", lambda: loop.writer.begun)
-    loop.writer.go.release()
-    running = loop.loop._insert
-    assert running is not None
-    wait_for("the insert", running.future.done)
-    loop.loop._on_lost(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
-    loop.loop.turn()
-    assert loop.consumer.commits == []
-
-
-def test_a_revoke_of_one_partition_keeps_the_others_records(loop: Loop) -> None:
-    loop.poll(5, partition=1)
-    loop.loop.turn()
-    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
-    loop.now = 100.0
-    loop.loop.turn()
-    wait_for("the insert", lambda: loop.writer.begun)
-    assert loop.writer.begun[0].next_offsets == {(TOPICS.enriched, 1): 6}
-
-
 def test_a_commit_that_fails_is_made_up_for(loop: Loop) -> None:
     loop.consumer.refusals = [KafkaException(KafkaError(KafkaError._TRANSPORT))]
     loop.poll(0, 1)
@@ -493,20 +246,6 @@ def test_a_commit_that_fails_is_made_up_for(loop: Loop) -> None:
     for loop.now in (100.0, 200.0):
         loop.loop.turn()
     assert loop.consumer.commits == [{(TOPICS.enriched, 0): 2}], "once"
-
-
-def test_a_commit_that_failed_is_forgotten_with_its_partition(loop: Loop) -> None:
-    loop.consumer.refusals = [KafkaException(KafkaError(KafkaError._TRANSPORT))]
-    loop.poll(0)
-    loop.poll(7, partition=1)
-    for _ in range(2):
-        loop.loop.turn()
-    loop.stored()
-    loop.loop.turn()
-    loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
-    loop.now = 100.0
-    loop.loop.turn()
-    assert loop.consumer.commits == [{(TOPICS.enriched, 1): 8}]
 
 
 def test_a_failure_the_writer_does_not_know_ends_the_loop(loop: Loop) -> None:
@@ -565,16 +304,3 @@ def test_nothing_is_committed_behind_the_loops_back() -> None:
     other = consumer_config(load(KafkaSettings, topic_prefix="other."), "g", "embedded")
     assert config["group.instance.id"] != other["group.instance.id"]
     assert "group.instance.id" not in consumer_config(load(KafkaSettings), "g")
-
-
-@pytest.mark.parametrize(("interval", "asked", "bound"), [("", 7.0, 7.0), ("", 420.0, 150.0), ("20000", 60.0, 10.0)])
-def test_a_revoke_never_waits_until_the_group_has_given_this_member_up(
-    monkeypatch: pytest.MonkeyPatch, interval: str, asked: float, bound: float
-) -> None:
-    monkeypatch.setenv("KAFKA_MAX_POLL_INTERVAL_MS", interval)
-    writer: Any = FakeWriter()
-    metrics = SinkMetrics(CollectorRegistry())
-    loop = build(load(KafkaSettings), "g", writer, POLICY, metrics, Readiness(), revoke_seconds=asked)
-    assert loop._revoke_seconds == bound
-    loop._consumer.close()
-    loop._threads.shutdown()
