@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -14,6 +15,9 @@ from gateway.app import Gateway
 from runtime import logs, starts
 from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, load
 from runtime.shared_metrics import NameTaken, SharedMetrics
+
+#: New containers that live before the garbage collector looks at them.
+_NEW_OBJECTS = 10_000
 
 
 def main() -> int:
@@ -52,6 +56,11 @@ async def _run(gateway: Gateway) -> int:
     except InvalidSettings as error:
         print(error, file=sys.stderr)
         return 2
+    # Each call leaves a few small cycles behind (grpc's), and the collector looked at everything that is under way for every 700
+    # objects: a twentieth of a single event's CPU.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS, 20, 50)
     await stop.wait()
     await gateway.stop(exiting=True)
     starts.note_end(0)

@@ -17,7 +17,8 @@ class Access(enum.Enum):
     INGEST = "ingest"
     QUERY = "query"
 
-    @property
-    def scope(self) -> Scope | None:
-        """The scope a credential must have; None: none in particular."""
-        return Scope(self.value) if self in (Access.INGEST, Access.QUERY) else None
+    #: The scope a credential must have; None: none in particular.
+    scope: Scope | None
+
+    def __init__(self, value: str) -> None:
+        self.scope = Scope(value) if value in ("ingest", "query") else None

@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import grpc
 import grpc.aio
@@ -25,7 +24,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from contracts.errors import GatewayError, InvalidInput
-from contracts.identity import Identity
+from contracts.identity import Identity, Scope
 from contracts.v1 import insights_pb2
 from contracts.wire import TooManyEvents
 from gateway.access import Access
@@ -65,11 +64,10 @@ Method = tuple[Access, Handler]
 GrpcHandler = Callable[[Any, Context], Awaitable[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls, as it was let in; `identity` is None for a public operation."""
+class Caller(NamedTuple):
+    """Who calls, as it was let in; `identity` is None for a public operation. A tuple: see :class:`gateway.ingest.Call`."""
 
-    access: Access
+    scope: Scope | None
     metadata: dict[str, str]
     identity: Identity | None
     charge: Charge = UNLIMITED
@@ -193,30 +191,32 @@ class GrpcDoor:
         seconds = self._metrics.request_seconds.labels(DOOR, method)
         answered = partial(self._metrics.requests.labels, DOOR, method)
         good = answered("OK")
+        scope = access.scope
 
         async def answer(_: object, context: Context) -> bytes:
             started = time.monotonic()
             code = "CANCELLED"
             self._under_way += 1
             try:
-                self._draining.check()
-                with self._admission.lease() as lease:
-                    response = await handler(self._let_in(access, lease, context), lease, context)
-                code = "OK"
-                return response
-            except GatewayError as error:
-                status = status_of(error)
+                try:
+                    self._draining.check()
+                    with self._admission.lease() as lease:
+                        response = await handler(self._let_in(access, scope, lease, context), lease, context)
+                    code = "OK"
+                    return response
+                except GatewayError as error:
+                    status = status_of(error)
+                except grpc.aio.AbortError:  # answered while its message was read
+                    code = context.code().name
+                    raise
+                except Exception:  # the door's last resort: a caller gets a status, never a trace
+                    log.exception("call_failed", door=DOOR, method=method)
+                    status = internal_error()
                 code = grpc_code(status).name
+                # Not while the error is handled: grpc keeps what is raised here in a cycle, and with it, through the error, the
+                # frames that hold the request, until the garbage collector looks.
                 await context.abort_with_status(rpc_status.to_status(status))
-                raise  # not reached: abort raises
-            except grpc.aio.AbortError:  # answered while its message was read
-                code = context.code().name
-                raise
-            except Exception:  # the door's last resort: a caller gets a status, never a trace
-                code = "INTERNAL"
-                log.exception("call_failed", door=DOOR, method=method)
-                await context.abort_with_status(rpc_status.to_status(internal_error()))
-                raise  # not reached either
+                raise AssertionError("abort raises")
             finally:
                 self._under_way -= 1
                 (good if code == "OK" else answered(code)).inc()
@@ -224,20 +224,20 @@ class GrpcDoor:
 
         return answer
 
-    def _let_in(self, access: Access, lease: Lease, context: Context) -> Caller:
+    def _let_in(self, access: Access, scope: Scope | None, lease: Lease, context: Context) -> Caller:
         """Raises Unauthenticated or PermissionDenied; Overloaded when the tenant has its share of calls."""
         metadata = _metadata(context)
         if access is Access.PUBLIC:
-            return Caller(access, metadata, None)
-        identity = self._callers.identify(metadata.get("authorization"), access.scope)
+            return Caller(scope, metadata, None)
+        identity = self._callers.identify(metadata.get("authorization"), scope)
         lease.assign(identity.tenant_id)
         charge = self._quotas.charge(identity) if access is Access.INGEST else UNLIMITED
-        return Caller(access, metadata, identity, charge)
+        return Caller(scope, metadata, identity, charge)
 
     async def _read(self, caller: Caller, lease: Lease, context: Context) -> bytes:
         """The message. Its caller must still be welcome once it is there: slow messages take up to half a minute."""
         request = await self._reader.read(context, lease)
-        self._callers.identify(caller.metadata.get("authorization"), caller.access.scope)
+        self._callers.identify(caller.metadata.get("authorization"), caller.scope)
         return request
 
     def _ingest_event(self, respond: Callable[[Accepted], bytes]) -> Method:
