@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from chaukas.spec.common.v1.events_pb2 import Event
 from chaukas.spec.common.v1.query_pb2 import QueryRequest
@@ -31,12 +31,12 @@ from gateway.draining import Draining
 from gateway.grpc_server import batch_response
 from gateway.http_body import (
     PROTOBUF,
+    BodyReader,
     ClientGone,
     Format,
     announced_length,
     body_format,
     headers_of,
-    read_body,
     wants_protobuf,
 )
 from gateway.http_errors import (
@@ -83,9 +83,8 @@ class Route:
     handler: Handler
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request whose caller was let in; its body is not read yet."""
+class Request(NamedTuple):
+    """A request whose caller was let in; its body is not read yet. A tuple: see :class:`gateway.ingest.Call`."""
 
     headers: Headers
     receive: Receive
@@ -119,6 +118,7 @@ class HttpDoor:
         self._queries = queries
         self._metrics = metrics
         self._readiness = readiness
+        self._bodies = BodyReader(settings.http_body_seconds, draining)
         # Paths are those of the routes, codes our own: neither grows with what callers send.
         self._answered = functools.cache(metrics.requests.labels)
         self._seconds = functools.cache(metrics.request_seconds.labels)
@@ -276,14 +276,8 @@ class HttpDoor:
             request.charge.expect()
         elif announced <= limit:
             request.charge.size(announced)
-        body = await read_body(
-            request.receive,
-            request.headers,
-            request.lease,
-            limit=limit,
-            too_large=too_large,
-            seconds=self._settings.http_body_seconds,
-            draining=self._draining,
+        body = await self._bodies.read(
+            request.receive, request.headers, request.lease, limit=limit, too_large=too_large
         )
         if announced is None:
             request.charge.size(len(body))

@@ -5,6 +5,7 @@ A record may still be delivered after its call was answered, and a caller who is
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -16,7 +17,7 @@ from gateway.admission import NOTHING_ACCEPTED, RETRY_AFTER_SECONDS
 from gateway.draining import Draining
 from gateway.grpc_errors import internal_error as grpc_internal_error
 from gateway.grpc_errors import status_of
-from gateway.http_body import read_body
+from gateway.http_body import BodyReader
 from gateway.http_errors import (
     HIGH_MEMORY,
     Answer,
@@ -97,22 +98,14 @@ async def a_process_that_takes_no_more() -> None:
 
 async def a_process_that_leaves_in_the_middle_of_a_body() -> None:
     draining = Draining()
-    draining.give_up()
 
     async def receive() -> dict[str, object]:
-        draining.give_up()
+        asyncio.get_running_loop().call_soon(draining.give_up)
+        await asyncio.sleep(0)
         return {"type": "http.request", "body": b"a", "more_body": True}
 
     with Setup().admission.lease() as lease:
-        await read_body(
-            receive,
-            {},
-            lease,
-            limit=1 << 40,
-            too_large=too_much_protobuf,
-            seconds=60,
-            draining=draining,
-        )
+        await BodyReader(60, draining).read(receive, {}, lease, limit=1 << 40, too_large=too_much_protobuf)
 
 
 async def a_message_that_is_too_slow() -> None:
