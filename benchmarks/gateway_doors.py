@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.load import processes
+from benchmarks.load import SDK_BATCH, processes
 from benchmarks.load.plan import Plan
 from benchmarks.load.processes import LIBRDKAFKA, Target
 from benchmarks.measure import Result
@@ -23,8 +23,6 @@ from tests.support.broker import Broker
 ROUNDS = 5
 SECONDS, NOTHING_SECONDS, WARM_SECONDS = 3.0, 2.0, 6.0
 PARTITIONS = 8
-#: Events of one batch of the SDK, as it is configured when nobody configures it.
-SDK_BATCH = 20
 
 
 @dataclass(frozen=True)
@@ -62,36 +60,35 @@ def bench() -> Iterator[Bench]:
 def run_batch() -> Iterator[Result]:
     plan = Plan("grpc-batch", 0, "", connections=4, in_flight=8)
     with bench() as running, processes.bare_gateway(running.kafka) as bare:
-        yield from _compare("gateway-batch", running, plan, "events of durable gRPC batches of 100", 3.1, bare)
+        yield from _compare("gateway-batch", running, bare, plan, "events of durable gRPC batches of 100", 3.1)
 
 
 def run_unary() -> Iterator[Result]:
     plan = Plan("grpc-unary", 0, "", connections=8, in_flight=16, events_per_call=1)
-    with bench() as running:
-        yield from _compare("gateway-unary", running, plan, "durable unary gRPC calls", 1.3)
+    with bench() as running, processes.bare_gateway(running.kafka) as bare:
+        yield from _compare("gateway-unary", running, bare, plan, "durable unary gRPC calls", 1.3)
 
 
 def run_http() -> Iterator[Result]:
     batch = Plan("http-batch", 0, "", connections=32, events_per_call=SDK_BATCH)
     single = Plan("http-single", 0, "", connections=32, events_per_call=1)
-    with bench() as running:
-        yield from _compare("gateway-http", running, batch, f"events of the SDK's batches of {SDK_BATCH}", 2.0)
-        yield from _compare("gateway-http", running, single, "single durable events", 2.0)
+    with bench() as running, processes.bare_gateway(running.kafka) as bare:
+        yield from _compare("gateway-http", running, bare, batch, f"events of the SDK's batches of {SDK_BATCH}", 2.0)
+        yield from _compare("gateway-http", running, bare, single, "single durable events", 2.0)
 
 
-def _compare(
-    name: str, running: Bench, plan: Plan, what: str, goal: float, bare: Target | None = None
-) -> Iterator[Result]:
-    """`bare`: what gRPC and Kafka's client library take alone, if that is measured."""
+def _compare(name: str, running: Bench, bare: Target, plan: Plan, what: str, goal: float) -> Iterator[Result]:
     _cost(running.gateway, replace(plan, seconds=WARM_SECONDS, seed=1))
+    _cost(bare, replace(plan, seconds=WARM_SECONDS, seed=1))
     _cost(running.nothing, replace(plan, seconds=1.0))
     ours, theirs, alone = [], [], []
     for number in range(ROUNDS):
-        if bare is not None:
-            alone.append(_cost(bare, replace(plan, seconds=NOTHING_SECONDS, seed=2 + number)))
+        alone.append(_cost(bare, replace(plan, seconds=NOTHING_SECONDS, seed=2 + number)))
         theirs.append(_cost(running.nothing, replace(plan, seconds=NOTHING_SECONDS)))
         ours.append(_cost(running.gateway, replace(plan, seconds=SECONDS, seed=2 + number)))
-    server = "grpc.aio server that does nothing" if plan.kind.startswith("grpc") else "HTTP handler that does nothing"
+    grpc = plan.kind.startswith("grpc")
+    server = "grpc.aio server that does nothing" if grpc else "HTTP handler that does nothing"
+    libraries = f"{'grpc.aio' if grpc else 'the HTTP server'} and confluent-kafka alone"
 
     def result(what: str, baseline: str, measured: float, base: float, goal: float | None = None) -> Result:
         return Result(name, what, baseline, measured, base, 1, goal)
@@ -99,10 +96,9 @@ def _compare(
     cost = statistics.median(cost.all for cost in ours)
     floor = statistics.median(cost.all for cost in theirs)
     yield result(what, server, cost, floor, goal)
-    if alone:
-        libraries = statistics.median(cost.all for cost in alone)
-        yield result("grpc.aio and confluent-kafka alone, the same records", server, libraries, floor)
-        yield result(what, "grpc.aio and confluent-kafka alone", cost, libraries)
+    least = statistics.median(cost.all for cost in alone)
+    yield result(f"{libraries}, the same records", server, least, floor)
+    yield result(what, libraries, cost, least)
     yield result("of these, librdkafka's threads", what, statistics.median(cost.librdkafka for cost in ours), cost)
     yield result("the callers (not counted above)", what, statistics.median(cost.caller for cost in ours), cost)
 

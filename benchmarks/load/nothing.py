@@ -21,25 +21,25 @@ from gateway.grpc_server import SERVER_SERVICE
 from runtime.http import Receive, Scope, Send, embedded, listen, respond
 from runtime.settings import GatewaySettings, load
 
-_BATCH: bytes = server_pb2.IngestEventBatchResponse(batch_id="b" * 22, accepted_count=100).SerializeToString()
-_SINGLE: bytes = server_pb2.IngestEventResponse(
+BATCH_ANSWER: bytes = server_pb2.IngestEventBatchResponse(batch_id="b" * 22, accepted_count=100).SerializeToString()
+SINGLE_ANSWER: bytes = server_pb2.IngestEventResponse(
     event_id="e" * 36, status="accepted", processed_at=1
 ).SerializeToString()
-_JSON = b'{"batch_id":"bbbbbbbbbbbbbbbbbbbbbb","accepted_count":20,"rejected_count":0,"rejected_event_ids":[],"rejected":[]}'
+HTTP_ANSWER = b'{"batch_id":"bbbbbbbbbbbbbbbbbbbbbb","accepted_count":20,"rejected_count":0,"rejected_event_ids":[],"rejected":[]}'
 
 
 async def _batch(request: bytes, context: Any) -> bytes:
-    return _BATCH
+    return BATCH_ANSWER
 
 
 async def _single(request: bytes, context: Any) -> bytes:
-    return _SINGLE
+    return SINGLE_ANSWER
 
 
 async def _http(scope: Scope, receive: Receive, send: Send) -> None:
     while (await receive()).get("more_body", False):
         pass
-    await respond(send, 202, _JSON)
+    await respond(send, 202, HTTP_ANSWER)
 
 
 async def _serve() -> None:
