@@ -59,8 +59,8 @@ docs: $(STAMP)  ## Generate the parts of docs/ that come from the code
 	@$(BIN)/python -m deploy.grafana.build
 
 lock: $(STAMP)  ## Renew the pinned requirement files (needs the package uv)
-	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements/runtime.txt pyproject.toml
-	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra local --group dev -o requirements/dev.txt pyproject.toml
+	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra tracing -o requirements/runtime.txt pyproject.toml
+	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --extra local --extra tracing --group dev -o requirements/dev.txt pyproject.toml
 	@$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --group pyproject.toml:bench -c requirements/dev.txt -o requirements/bench.txt
 	@echo "hatchling>=1.27" | $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url -o requirements/build.txt -
 
