@@ -13,7 +13,7 @@ import uvloop
 
 from gateway.app import Gateway
 from runtime import logs, starts
-from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, load
+from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, TracingSettings, load
 from runtime.shared_metrics import NameTaken, SharedMetrics
 
 #: New containers that live before the garbage collector looks at them.
@@ -23,11 +23,11 @@ _NEW_OBJECTS = 10_000
 def main() -> int:
     """Exits with 0 after a graceful stop; 1 when a port or the process's name is taken, 2 when a setting is wrong."""
     try:
-        settings, kafka = load(GatewaySettings), load(KafkaSettings)
+        settings, kafka, tracing = load(GatewaySettings), load(KafkaSettings), load(TracingSettings)
     except InvalidSettings as error:
         print(error, file=sys.stderr)
         return 2
-    logs.configure("gateway", settings.log_level, settings.log_format)
+    logs.obey_signals(logs.configure("gateway", settings.log_level, settings.log_format))
     shared = None
     if settings.metrics_dir is not None:
         try:
@@ -35,7 +35,7 @@ def main() -> int:
         except (NameTaken, OSError) as error:
             logs.get_logger(__name__).error("cannot_share_metrics", problem=str(error))
             return 1
-    gateway = Gateway(settings, kafka, shared)
+    gateway = Gateway(settings, kafka, shared, tracing)
     starts.begin(
         settings.starts_dir, shared.name if shared else "gateway", None if shared else gateway.metrics.registry
     )

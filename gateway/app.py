@@ -11,6 +11,7 @@ import asyncio
 import math
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from contracts.topics import RAW_MAX_BYTES
 from contracts.validation import Limits
@@ -26,13 +27,17 @@ from gateway.own_page import OwnPage
 from gateway.publisher import Publisher
 from gateway.query_client import QueryClient
 from gateway.quotas import QuotaRules, Quotas
+from runtime import tracing
 from runtime.health import Readiness
 from runtime.http import Bounds, EmbeddedServer, embedded, listen
 from runtime.kafka import producer_config
 from runtime.logs import get_logger
-from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings
+from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, TracingSettings
 from runtime.shared_metrics import SharedMetrics
 from runtime.tls import ClientCertificates, ServerCertificates, TlsFiles, UnusableCertificate
+
+if TYPE_CHECKING:
+    from runtime.spans import Tracing
 
 log = get_logger(__name__)
 
@@ -42,6 +47,8 @@ _SERVING = "serving"
 _WAITS, _DOORS = 0.7, 0.8
 #: Longest time in which new calls are refused with the doors still open.
 _REFUSE_SECONDS = 2.0
+#: Longest time that the last spans get when everything else is done.
+_SPANS_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,13 @@ class Ports:
 class Gateway:
     """Both doors on the running event loop. ``await start()``, later ``await stop()``; not to be started again."""
 
-    def __init__(self, settings: GatewaySettings, kafka: KafkaSettings, shared: SharedMetrics | None = None) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        kafka: KafkaSettings,
+        shared: SharedMetrics | None = None,
+        tracing_settings: TracingSettings | None = None,
+    ) -> None:
         self.settings = settings
         self.kafka = kafka
         self.readiness = Readiness()
@@ -65,6 +78,8 @@ class Gateway:
         #: Both are there once :meth:`start` returned.
         self.grpc_door: GrpcDoor
         self.http_door: HttpDoor
+        self._tracing_settings = tracing_settings
+        self._tracing: Tracing | None = None
         self._watch: KafkaWatch | None = None
         self._publisher: Publisher | None = None
         self._queries: QueryClient | None = None
@@ -90,6 +105,8 @@ class Gateway:
             log.warning("listens_without_tls", settings=exposed, risk="keys and events can be read on the way")
         certificates = ServerCertificates.of(settings)
         self.readiness.set(_SERVING, "starting")
+        if self._tracing_settings is not None:
+            self._tracing = tracing.start(self._tracing_settings, "gateway", settings.instance, self.metrics.registry)
         callers = authenticator(settings, self.readiness, self.metrics)
         self._socket = listen(settings.http_host, settings.http_port, share=True)
         config = producer_config(
@@ -120,7 +137,7 @@ class Gateway:
         )
         quotas = Quotas(QuotaRules.of(settings), self.metrics)
         parts = (settings, callers, self.admission, ingest, self._queries, self.metrics, self.draining, quotas)
-        self._grpc = self.grpc_door = GrpcDoor(*parts)
+        self._grpc = self.grpc_door = GrpcDoor(*parts, self._tracing)
         ports = Ports(
             await self._grpc.start(settings.grpc_host, settings.grpc_port, certificates), self._socket.getsockname()[1]
         )
@@ -129,7 +146,7 @@ class Gateway:
             rest_seconds=settings.http_body_seconds,
             answer_seconds=settings.http_answer_seconds,
         )
-        self.http_door = HttpDoor(*parts, self.readiness)
+        self.http_door = HttpDoor(*parts, self.readiness, self._tracing)
         self._http = embedded(
             self.http_door, bounds, certificates, timeout_keep_alive=math.ceil(settings.http_keep_alive_seconds)
         )
@@ -165,6 +182,9 @@ class Gateway:
                     await self._queries.close()
                 if self._own_page is not None and not exiting:
                     await self._own_page.stop()
+                if self._tracing is not None:
+                    left = deadline - asyncio.get_running_loop().time() - 0.1
+                    await asyncio.to_thread(self._tracing.close, max(0.1, min(left, _SPANS_SECONDS)))
         except TimeoutError:
             log.error("shutdown_cut_short", seconds=seconds)
         log.info("gateway_stopped")

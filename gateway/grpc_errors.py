@@ -36,6 +36,9 @@ _MAX_FIELD_CHARS = 200
 #: What the wrapping of a BadRequest in an Any in a Status takes at most, and a closing "and N more".
 _WRAPPING_BYTES = 160
 
+#: Codes that make a server's span an error, by OpenTelemetry's conventions.
+OUR_FAULT = frozenset(("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"))
+
 _CODES: dict[type[GatewayError], int] = {
     InvalidInput: code_pb2.INVALID_ARGUMENT,
     Unauthenticated: code_pb2.UNAUTHENTICATED,

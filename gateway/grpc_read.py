@@ -33,6 +33,15 @@ Context = Any
 _EOF = cast(Any, grpc.aio).EOF
 
 
+def metadata_of(context: Context) -> dict[str, str]:
+    """The call's metadata by name; the first counts when a name repeats."""
+    found: dict[str, str] = {}
+    for key, value in context.invocation_metadata() or ():
+        if isinstance(value, str):
+            found.setdefault(key, value)
+    return found
+
+
 class MessageReader:
     """Reads the messages of one process's calls."""
 

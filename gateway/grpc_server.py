@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import grpc
 import grpc.aio
@@ -25,6 +25,7 @@ from grpc_status import rpc_status
 
 from contracts.errors import GatewayError, InvalidInput
 from contracts.identity import Identity, Scope
+from contracts.traceparent import well_formed_traceparent
 from contracts.v1 import insights_pb2
 from contracts.wire import TooManyEvents
 from gateway.access import Access
@@ -32,10 +33,10 @@ from gateway.admission import Admission, Lease
 from gateway.auth import Authenticator
 from gateway.capabilities import CAPABILITIES
 from gateway.draining import Draining
-from gateway.grpc_errors import grpc_code, internal_error, rejections_trailer, status_of
+from gateway.grpc_errors import OUR_FAULT, grpc_code, internal_error, rejections_trailer, status_of
 from gateway.grpc_options import server_options
-from gateway.grpc_read import MessageReader
-from gateway.ingest import Accepted, BatchOutcome, Call, Ingest, well_formed_traceparent
+from gateway.grpc_read import MessageReader, metadata_of
+from gateway.ingest import Accepted, BatchOutcome, Call, Ingest
 from gateway.metrics import GatewayMetrics
 from gateway.query_client import METHODS, QueryClient
 from gateway.quotas import UNLIMITED, Charge, Quotas
@@ -43,6 +44,9 @@ from runtime.grpc_server import grpc_server
 from runtime.logs import get_logger
 from runtime.settings import GatewaySettings
 from runtime.tls import ServerCertificates
+
+if TYPE_CHECKING:
+    from runtime.spans import CallSpan, Tracing
 
 DOOR = "grpc"
 SERVER_SERVICE = "chaukas.spec.server.v1.ChaukasServerService"
@@ -71,6 +75,8 @@ class Caller(NamedTuple):
     metadata: dict[str, str]
     identity: Identity | None
     charge: Charge = UNLIMITED
+    #: None: not traced.
+    span: CallSpan | None = None
 
     @property
     def known(self) -> Identity:
@@ -91,8 +97,10 @@ class GrpcDoor:
         metrics: GatewayMetrics,
         draining: Draining,
         quotas: Quotas,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._draining = draining
         #: Calls that were taken and are not answered yet.
         self._under_way = 0
@@ -177,7 +185,7 @@ class GrpcDoor:
     def _add_services(self) -> None:
         for service, methods in self.services().items():
             handlers = {
-                name: grpc.stream_unary_rpc_method_handler(self._answered(name, *method))
+                name: grpc.stream_unary_rpc_method_handler(self._answered(service, name, *method))
                 for name, method in methods.items()
             }
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
@@ -186,22 +194,24 @@ class GrpcDoor:
         names = [service.full_name for file in files for service in file.services_by_name.values()]
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
-    def _answered(self, method: str, access: Access, handler: Handler) -> GrpcHandler:
+    def _answered(self, service: str, method: str, access: Access, handler: Handler) -> GrpcHandler:
         """`handler` for callers with `access`, with its errors as status codes, and counted."""
         seconds = self._metrics.request_seconds.labels(DOOR, method)
         answered = partial(self._metrics.requests.labels, DOOR, method)
         good = answered("OK")
-        scope = access.scope
+        full_name = f"{service}/{method}"
 
         async def answer(_: object, context: Context) -> bytes:
             started = time.monotonic()
-            code = "CANCELLED"
+            code, span = "CANCELLED", None
             self._under_way += 1
             try:
                 try:
                     self._draining.check()
                     with self._admission.lease() as lease:
-                        response = await handler(self._let_in(access, scope, lease, context), lease, context)
+                        caller = self._let_in(full_name, access, lease, context)
+                        span = caller.span
+                        response = await handler(caller, lease, context)
                     code = "OK"
                     return response
                 except GatewayError as error:
@@ -221,18 +231,24 @@ class GrpcDoor:
                 self._under_way -= 1
                 (good if code == "OK" else answered(code)).inc()
                 seconds.observe(time.monotonic() - started)
+                if span is not None:
+                    span.end({"rpc.response.status_code": code}, failed=code in OUR_FAULT)
 
         return answer
 
-    def _let_in(self, access: Access, scope: Scope | None, lease: Lease, context: Context) -> Caller:
+    def _let_in(self, name: str, access: Access, lease: Lease, context: Context) -> Caller:
         """Raises Unauthenticated or PermissionDenied; Overloaded when the tenant has its share of calls."""
-        metadata = _metadata(context)
+        metadata = metadata_of(context)
         if access is Access.PUBLIC:
-            return Caller(scope, metadata, None)
-        identity = self._callers.identify(metadata.get("authorization"), scope)
+            return Caller(access.scope, metadata, None)
+        identity = self._callers.identify(metadata.get("authorization"), access.scope)
         lease.assign(identity.tenant_id)
         charge = self._quotas.charge(identity) if access is Access.INGEST else UNLIMITED
-        return Caller(scope, metadata, identity, charge)
+        span = None
+        if self._tracing is not None:  # after the key: a stranger makes no span
+            attributes = {"rpc.system.name": "grpc", "rpc.method": name, "chaukas.tenant_id": identity.tenant_id}
+            span = self._tracing.call(name, metadata.get("traceparent"), attributes)
+        return Caller(access.scope, metadata, identity, charge, span)
 
     async def _read(self, caller: Caller, lease: Lease, context: Context) -> bytes:
         """The message. Its caller must still be welcome once it is there: slow messages take up to half a minute."""
@@ -266,7 +282,7 @@ class GrpcDoor:
 
     def _call(self, caller: Caller, lease: Lease, context: Context) -> Call:
         traceparent = well_formed_traceparent(caller.metadata.get("traceparent"))
-        return Call(caller.known, DOOR, lease, self._seconds(context), traceparent, caller.charge)
+        return Call(caller.known, DOOR, lease, self._seconds(context), traceparent, caller.charge, caller.span)
 
     async def _read_events(self, caller: Caller, lease: Lease, context: Context) -> bytes:
         """The message. Raises before it is read when there is no room for any."""
@@ -289,7 +305,8 @@ class GrpcDoor:
                 query = message.FromString(request)
             except DecodeError:
                 raise InvalidInput.of("", f"the bytes are not a {message.DESCRIPTOR.name}") from None
-            answer = await self._queries.forward(method, query, caller.known, self._seconds(context))
+            seconds = self._seconds(context)
+            answer = await self._queries.forward(method, query, caller.known, seconds, caller.span)
             # A caller that does not read its answer keeps it in memory: it counts until the call is over.
             lease.grow(len(answer))
             lease.hold()
@@ -322,12 +339,3 @@ def batch_response(outcome: BatchOutcome) -> server_pb2.IngestEventBatchResponse
         rejected_count=outcome.rejected_count,
         rejected_event_ids=outcome.rejected_event_ids,
     )
-
-
-def _metadata(context: Context) -> dict[str, str]:
-    """The call's metadata by name; the first counts when a name repeats."""
-    found: dict[str, str] = {}
-    for key, value in context.invocation_metadata() or ():
-        if isinstance(value, str):
-            found.setdefault(key, value)
-    return found

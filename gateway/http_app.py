@@ -12,17 +12,16 @@ import functools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from chaukas.spec.common.v1.events_pb2 import Event
-from chaukas.spec.common.v1.query_pb2 import QueryRequest
 from chaukas.spec.server.v1 import server_pb2
 from google.protobuf.message import DecodeError, Message
 
 from contracts.errors import GatewayError, InvalidInput, Overloaded
 from contracts.identity import Identity
-from contracts.spec_json import message_from_json, message_to_json, parse_json
-from contracts.wire import TooManyEvents, slice_page
+from contracts.spec_json import message_to_json, parse_json
+from contracts.traceparent import well_formed_traceparent
+from contracts.wire import TooManyEvents
 from gateway.access import Access
 from gateway.admission import NOTHING_ACCEPTED, RETRY_AFTER_SECONDS, Admission, Lease
 from gateway.auth import Authenticator
@@ -50,7 +49,8 @@ from gateway.http_errors import (
     too_much_json,
     too_much_protobuf,
 )
-from gateway.ingest import BatchOutcome, Call, Ingest, well_formed_traceparent
+from gateway.http_json import batch_fields, query_from_json, query_to_json, stats_from_json
+from gateway.ingest import Call, Ingest
 from gateway.metrics import GatewayMetrics
 from gateway.openapi import openapi_document
 from gateway.query_client import GET_EVENT_STATS, QUERY_EVENTS, QueryClient
@@ -59,6 +59,9 @@ from runtime.health import Readiness
 from runtime.http import CROWDED, PROBES, Receive, Scope, Send, probe_answer, respond
 from runtime.logs import get_logger
 from runtime.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from runtime.spans import CallSpan, Tracing
 
 DOOR = "http"
 #: What needs no credential; ``GET`` and ``HEAD``.
@@ -92,6 +95,8 @@ class Request(NamedTuple):
     identity: Identity
     access: Access
     charge: Charge
+    #: None: not traced.
+    span: CallSpan | None
 
 
 class HttpDoor:
@@ -108,8 +113,10 @@ class HttpDoor:
         draining: Draining,
         quotas: Quotas,
         readiness: Readiness,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._draining = draining
         self._callers = callers
         self._quotas = quotas
@@ -143,6 +150,7 @@ class HttpDoor:
         started = time.monotonic()
         lease: Lease | None = None
         answer: Answer | None = None
+        span: CallSpan | None = None
         try:
             if scope["method"] != route.method:
                 raise method_not_allowed(route.method)
@@ -155,7 +163,14 @@ class HttpDoor:
             identity = self._callers.identify(headers.get("authorization"), route.access.scope)
             lease.assign(identity.tenant_id)
             charge = self._quotas.charge(identity) if route.access is Access.INGEST else UNLIMITED
-            answer = await route.handler(Request(headers, receive, lease, identity, route.access, charge))
+            if self._tracing is not None:  # after the key: a stranger makes no span
+                known = {
+                    "http.request.method": route.method,
+                    "http.route": path,
+                    "chaukas.tenant_id": identity.tenant_id,
+                }
+                span = self._tracing.call(f"{route.method} {path}", headers.get("traceparent"), known)
+            answer = await route.handler(Request(headers, receive, lease, identity, route.access, charge, span))
         except (GatewayError, HttpRefusal) as error:
             answer = answer_of(error)
         except ClientGone:
@@ -167,6 +182,9 @@ class HttpDoor:
             code = "gone" if answer is None else str(answer.status)
             self._answered(DOOR, path, code).inc()
             self._seconds(DOOR, path).observe(time.monotonic() - started)
+            if span is not None:
+                status = 499 if answer is None else answer.status
+                span.end({"http.response.status_code": status}, failed=status >= 500)
             if lease is not None and answer is None:
                 lease.done()
         if answer is not None:
@@ -218,20 +236,22 @@ class HttpDoor:
                 )
             except TooManyEvents as error:
                 raise too_much_json(f"the batch holds more than {error.limit} events") from None
-        return _answer(202, request.headers, _batch_fields(outcome), lambda: batch_response(outcome))
+        return _answer(202, request.headers, batch_fields(outcome), lambda: batch_response(outcome))
 
     async def _query(self, request: Request) -> Answer:
-        query = await self._read_query(request, server_pb2.QueryEventsRequest, _query_from_json)
-        raw = await self._queries.forward(QUERY_EVENTS, query, request.identity, self._settings.deadline_seconds)
+        query = await self._read_query(request, server_pb2.QueryEventsRequest, query_from_json)
+        seconds = self._settings.deadline_seconds
+        raw = await self._queries.forward(QUERY_EVENTS, query, request.identity, seconds, request.span)
         request.lease.grow(len(raw))  # until the caller has read it
         if wants_protobuf(request.headers):
             return Answer(200, raw, PROTOBUF)
         # A full page takes some 100 ms to write: on a thread, so that other calls go on meanwhile.
-        return Answer(200, await asyncio.to_thread(_query_to_json, raw))
+        return Answer(200, await asyncio.to_thread(query_to_json, raw))
 
     async def _stats(self, request: Request) -> Answer:
-        query = await self._read_query(request, server_pb2.GetEventStatsRequest, _stats_from_json)
-        raw = await self._queries.forward(GET_EVENT_STATS, query, request.identity, self._settings.deadline_seconds)
+        query = await self._read_query(request, server_pb2.GetEventStatsRequest, stats_from_json)
+        seconds = self._settings.deadline_seconds
+        raw = await self._queries.forward(GET_EVENT_STATS, query, request.identity, seconds, request.span)
         request.lease.grow(len(raw))
         if wants_protobuf(request.headers):
             return Answer(200, raw, PROTOBUF)
@@ -248,7 +268,7 @@ class HttpDoor:
         self._ingest.check(self._admission, request.lease)
         traceparent = well_formed_traceparent(request.headers.get("traceparent"))
         seconds = self._settings.deadline_seconds
-        return Call(request.identity, DOOR, request.lease, seconds, traceparent, request.charge)
+        return Call(request.identity, DOOR, request.lease, seconds, traceparent, request.charge, request.span)
 
     async def _read_protobuf(self, request: Request) -> bytes:
         return await self._read(request, self._settings.http_max_body_bytes, too_much_protobuf)
@@ -283,50 +303,6 @@ class HttpDoor:
             request.charge.size(len(body))
         self._callers.identify(request.headers.get("authorization"), request.access.scope)
         return body
-
-
-def _query_from_json(document: Any) -> server_pb2.QueryEventsRequest:
-    if isinstance(document, dict) and set(document) == {"query"}:
-        document = document["query"]
-    request = server_pb2.QueryEventsRequest()
-    request.query.CopyFrom(message_from_json(document, QueryRequest, "query"))
-    return request
-
-
-def _query_to_json(raw: bytes) -> bytes:
-    try:
-        response = server_pb2.QueryEventsResponse.FromString(raw).response
-    except DecodeError:  # an event in it is nested too deep for a page
-        events, token = slice_page(raw)
-        page = {"events": [message_to_json(Event.FromString(value)) for value in events], "next_page_token": token}
-        return to_json(page)
-    return to_json(message_to_json(response, defaults=True))
-
-
-def _stats_from_json(document: Any) -> server_pb2.GetEventStatsRequest:
-    return message_from_json(document, server_pb2.GetEventStatsRequest)
-
-
-def _batch_fields(outcome: BatchOutcome) -> dict[str, Any]:
-    rejected = []
-    for rejection in outcome.rejections:
-        first, *others = rejection.violations
-        entry: dict[str, Any] = {
-            "index": rejection.index,
-            "event_id": rejection.event_id,
-            "field": first.field,
-            "reason": first.reason,
-        }
-        if others:
-            entry["others"] = [{"field": found.field, "reason": found.reason} for found in others]
-        rejected.append(entry)
-    return {
-        "batch_id": outcome.batch_id,
-        "accepted_count": outcome.accepted_count,
-        "rejected_count": outcome.rejected_count,
-        "rejected_event_ids": outcome.rejected_event_ids,
-        "rejected": rejected,
-    }
 
 
 def _answer(status: int, headers: Headers, fields: dict[str, Any], message: Callable[[], Message]) -> Answer:

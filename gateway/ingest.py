@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chaukas.spec.common.v1.events_pb2 import Event, EventBatch
 from chaukas.spec.server.v1.server_pb2 import IngestEventBatchRequest
 from google.protobuf.message import DecodeError
 
-from contracts import headers
 from contracts.errors import FieldViolation, InvalidInput, PermissionDenied
 from contracts.identity import Identity
 from contracts.spec_json import event_from_json, message_from_json
-from contracts.validation import Limits, batch_problems, event_problems, identifiers, ids_are_plain, type_name
+from contracts.validation import Limits, batch_problems, event_problems, identifiers, ids_are_plain
 from contracts.wire import SlicedBatch, TooManyEvents, WireError, parse_events, slice_batch, slice_single
 from gateway.admission import Admission, Lease
 from gateway.metrics import GatewayMetrics
-from gateway.publisher import Delivery, Headers, Publisher, Record
+from gateway.publisher import Delivery, Publisher, Record
 from gateway.quotas import UNLIMITED, Charge
+from gateway.records import call_headers, event_record
+from runtime.logs import get_logger
+
+if TYPE_CHECKING:
+    from runtime.spans import CallSpan
 
 #: Events handled before the loop serves others.
 CHUNK_EVENTS = 1000
@@ -39,8 +42,10 @@ _SLICE_ELSEWHERE_BYTES = 1024 * 1024
 MAX_REASONS = 1000
 #: A longer id of a rejected event is answered as its index: ids are 256 bytes at most.
 _ECHO_CHARS = 1024
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_SCHEMA = headers.EVENT_SCHEMA.encode()
+#: Of the ids of rejected events, in a line of the log: how many, and how long.
+_LOGGED_IDS, _LOGGED_CHARS = 10, 256
+
+log = get_logger(__name__)
 
 UNPARSEABLE = "does not parse (invalid UTF-8, wrong framing or nesting beyond protobuf's limit)"
 OTHER_TENANT = "is not the API key's tenant"
@@ -57,6 +62,8 @@ class Call(NamedTuple):
     seconds: float
     traceparent: str | None = None
     charge: Charge = UNLIMITED
+    #: None: not traced, and the records get the caller's `traceparent` as it is.
+    span: CallSpan | None = None
 
 
 class Accepted(NamedTuple):
@@ -204,7 +211,7 @@ class Ingest:
             self._metrics.count_rejection(call.door, foreign.field)
             raise PermissionDenied(f"event.{foreign}")
         received_at_ns = self._clock_ns()
-        record = _record(_headers(call, "", received_at_ns), value, event, ids)
+        record = event_record(call_headers(call, self._publisher.topic, "", received_at_ns), value, event, ids)
         delivery = self._publisher.begin(call.lease)
         try:
             self._publisher.send(delivery, (record,), received_at_ns // 1_000_000)
@@ -212,6 +219,9 @@ class Ingest:
             self._publisher.finish(delivery)
         await self._publisher.confirm(delivery, call.seconds)
         self._accepted(call.door).inc()
+        if call.span is not None:
+            call.span.note({"chaukas.event_id": ids[0]})
+            _sent(call.span, 1, 0)
         return Accepted(ids[0], self._clock_ns() // 1_000_000)
 
     def _begin(self, call: Call, shell: EventBatch) -> _Work:
@@ -222,9 +232,21 @@ class Ingest:
 
     async def _confirm(self, call: Call, work: _Work) -> BatchOutcome:
         await self._publisher.confirm(work.delivery, call.seconds)
-        work.outcome.accepted_count = work.delivery.sent
-        self._accepted(call.door).inc(work.delivery.sent)
-        return work.outcome
+        outcome, sent = work.outcome, work.delivery.sent
+        outcome.accepted_count = sent
+        self._accepted(call.door).inc(sent)
+        if call.span is not None:
+            call.span.note({"chaukas.batch_id": outcome.batch_id})
+            _sent(call.span, sent, outcome.rejected_count)
+        if outcome.rejected_count:
+            log.debug(
+                "events_rejected",
+                tenant_id=call.identity.tenant_id,
+                batch_id=outcome.batch_id,
+                rejected=outcome.rejected_count,
+                event_ids=[found[:_LOGGED_CHARS] for found in outcome.rejected_event_ids[:_LOGGED_IDS]],
+            )
+        return outcome
 
 
 class _Work:
@@ -235,7 +257,7 @@ class _Work:
     def __init__(self, ingest: Ingest, call: Call, outcome: BatchOutcome, received_at_ns: int) -> None:
         self._ingest = ingest
         self._timestamp_ms = received_at_ns // 1_000_000
-        self._headers = _headers(call, outcome.batch_id, received_at_ns)
+        self._headers = call_headers(call, ingest._publisher.topic, outcome.batch_id, received_at_ns)
         self.call = call
         self.outcome = outcome
         self.delivery: Delivery = ingest._publisher.begin(call.lease)
@@ -259,7 +281,7 @@ class _Work:
                 assert foreign is not None
                 self._reject(index, ids[0], (foreign,))
             else:
-                records.append(_record(made, value, event, ids))
+                records.append(event_record(made, value, event, ids))
         self.send(records)
 
     def offer_json(self, index: int, document: Any) -> None:
@@ -279,9 +301,9 @@ class _Work:
         self.outcome.reject(index, event_id, violations)
 
 
-def well_formed_traceparent(value: str | None) -> str | None:
-    """The W3C trace context as it came, or None when it is absent or not well-formed."""
-    return value if value is not None and _TRACEPARENT.fullmatch(value) else None
+def _sent(span: CallSpan, accepted: int, rejected: int) -> None:
+    span.done({"messaging.batch.message_count": accepted})
+    span.note({"chaukas.events.accepted": accepted, "chaukas.events.rejected": rejected})
 
 
 def path(parent: str, name: str) -> str:
@@ -307,32 +329,6 @@ def _foreign(ids: tuple[str, ...], identity: Identity) -> FieldViolation | None:
     if not identity.allows_project(ids[2]):
         return FieldViolation("project_id", OTHER_PROJECT)
     return None
-
-
-def _headers(call: Call, batch_id: str, received_at_ns: int) -> Headers:
-    """Of every record of a call, in the order in which readers expect them; those of each event are filled in."""
-    made: Headers = {
-        headers.TENANT_ID: call.identity.tenant_id,
-        headers.PROJECT_ID: "",
-        headers.EVENT_ID: "",
-        headers.EVENT_TYPE: "",
-        headers.RECEIVED_AT_NS: b"%d" % received_at_ns,
-        headers.SCHEMA: _SCHEMA,
-    }
-    if batch_id:
-        made[headers.BATCH_ID] = batch_id
-    if call.traceparent is not None:
-        made[headers.TRACEPARENT] = call.traceparent
-    return made
-
-
-def _record(made: Headers, value: bytes, event: Event, ids: tuple[str, ...]) -> Record:
-    """Of a good event of the caller's tenant; `made` are its call's headers."""
-    own = made.copy()
-    own[headers.PROJECT_ID] = ids[2]
-    own[headers.EVENT_ID] = ids[0]
-    own[headers.EVENT_TYPE] = type_name(event.type)
-    return value, ids[3] or ids[4] or ids[0], own
 
 
 def _printable(event_id: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -17,6 +17,7 @@ from chaukas.spec.server.v1.server_pb2 import GetEventStatsRequest, QueryEventsR
 from google.protobuf.message import Message
 
 from contracts.errors import GatewayError, PermissionDenied, Unavailable
+from contracts.headers import TRACEPARENT
 from contracts.identity import IDENTITY_METADATA, INTERNAL_TOKEN_METADATA, Identity
 from contracts.topics import MIB
 from contracts.v1.insights_pb2 import (
@@ -28,6 +29,9 @@ from contracts.v1.insights_pb2 import (
 from gateway.draining import RETRY_SECONDS, Draining
 from runtime.logs import get_logger
 from runtime.tls import ClientCertificates
+
+if TYPE_CHECKING:
+    from runtime.spans import CallSpan
 
 log = get_logger(__name__)
 
@@ -101,7 +105,9 @@ class QueryClient:
         self._retired.add(closing)
         closing.add_done_callback(self._retired.discard)
 
-    async def forward(self, method: str, request: Any, identity: Identity, seconds: float) -> bytes:
+    async def forward(
+        self, method: str, request: Any, identity: Identity, seconds: float, span: CallSpan | None = None
+    ) -> bytes:
         """Ask the sink within `seconds`; the answer's bytes. `request` is changed: an empty tenant becomes the caller's.
 
         Raises :class:`PermissionDenied`, :class:`Unavailable` or :class:`SinkRefused`.
@@ -118,6 +124,10 @@ class QueryClient:
         metadata: list[tuple[str, str | bytes]] = [(IDENTITY_METADATA, identity.to_metadata())]
         if self._token:
             metadata.append((INTERNAL_TOKEN_METADATA, self._token))
+        if span is not None:
+            name = method.removeprefix("/")
+            attributes = {"rpc.system.name": "grpc", "rpc.method": name}
+            metadata.append((TRACEPARENT, span.begin(name, "CLIENT", attributes)))
         try:
             async with self._draining.timeout(seconds + 1):
                 answer: bytes = await self._calls[method](
@@ -127,6 +137,8 @@ class QueryClient:
             raise Unavailable("this gateway is stopping; ask again", RETRY_SECONDS) from None
         except grpc.aio.AioRpcError as error:
             raise self._translate(error, method) from None
+        if span is not None:
+            span.done({"rpc.response.status_code": "OK"})
         return answer
 
     async def close(self) -> None:

@@ -72,6 +72,21 @@ def table(title: str, entries: Iterable[Entry]) -> str:
     return "\n".join([*lines, ""])
 
 
+#: Name and meaning; runtime/tracing.py has the metrics.
+SPANS_EXPORTED = (
+    "chaukas_tracing_spans_exported",
+    Help("Spans the collector took, where TRACING_OTLP_ENDPOINT is set.", "spans", "With traced calls."),
+)
+SPANS_DROPPED = (
+    "chaukas_tracing_spans_dropped",
+    Help(
+        "Spans that were not sent: `queue` full, `export` failed, or more calls in a `batch` than are traced.",
+        "spans",
+        "The collector is away or too slow, or too many calls are sampled; events are not concerned.",
+    ),
+)
+
+
 def common() -> Iterator[Entry]:
     """What every process has besides its own."""
     gauge, counter = "gauge", "counter"
@@ -116,6 +131,8 @@ def common() -> Iterator[Entry]:
         ("python_info", gauge, Help("Version of Python, as labels.", "1", "With a new image.")),
     ):
         yield entry(name, kind, help_)
+    yield entry(SPANS_EXPORTED[0], counter, SPANS_EXPORTED[1])
+    yield entry(SPANS_DROPPED[0], counter, SPANS_DROPPED[1], ["reason"])
 
 
 if __name__ == "__main__":

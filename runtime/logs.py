@@ -3,14 +3,20 @@
 A line of the log is one event, whatever its values hold: line breaks, terminal controls and characters that reorder text are
 escaped, in JSON and on the console (there, tracebacks keep their lines, behind a bar). So nothing that a stranger sends makes,
 ends or hides a line.
+
+While the process runs, SIGUSR1 switches between the level it was started with and DEBUG (started with DEBUG: and INFO), SIGUSR2
+between the two formats.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -29,70 +35,134 @@ _OF_STRANGERS = (
     ("grpc._cython.cygrpc", "ExecuteBatchError raised in core", "a call ended before it was answered"),
     ("uvicorn.error", "Invalid HTTP request received.", "a request cannot be read: it is no HTTP"),
 )
-#: Between two lines about such requests, seconds.
+#: Between two lines of which one in a while is enough, seconds.
 _QUIET_SECONDS = 30.0
 
 
-class _Strangers(logging.Filter):
+class Seldom(logging.Filter):
+    """One line in a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = -_QUIET_SECONDS
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if now - self._last < _QUIET_SECONDS:
+            return False
+        self._last = now
+        return True
+
+
+class _Strangers(Seldom):
     """One line in a while, without what was sent, about requests that a library cannot read: a stranger fills no disk."""
 
     def __init__(self, beginning: str, instead: str) -> None:
         super().__init__()
         self._beginning = beginning
         self._instead = instead
-        self._last = -_QUIET_SECONDS
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not str(record.msg).startswith(self._beginning):
             return True
-        now = time.monotonic()
-        if now - self._last < _QUIET_SECONDS:
+        if not super().filter(record):
             return False
-        self._last = now
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         record.msg, record.args, record.exc_info = self._instead, (), None
         return True
 
 
-def configure(process: str, level: LogLevel, log_format: LogFormat) -> None:
-    """Set up structlog and the standard library's logging (librdkafka, grpc, uvicorn, faust) for this process, on stderr."""
+class Logs:
+    """How a process logs, and how that is changed while it runs; from any thread."""
 
-    def add_process(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        # Not a context variable: threads and what they hand to the event loop do not inherit those.
-        event.setdefault("process", process)
-        return event
+    def __init__(
+        self, process: str, level: LogLevel, log_format: LogFormat, *, quiet_at_info: Sequence[str] = ()
+    ) -> None:
+        def add_process(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+            # Not a context variable: threads and what they hand to the event loop do not inherit those.
+            event.setdefault("process", process)
+            return event
 
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        add_process,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    renderer: structlog.typing.Processor = (
-        _json_line(structlog.processors.JSONRenderer(ensure_ascii=False))
-        if log_format is LogFormat.JSON
-        else _console_line(
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        self._shared: list[structlog.typing.Processor] = [
+            structlog.contextvars.merge_contextvars,
+            add_process,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+        ]
+        self._handler = logging.StreamHandler(sys.stderr)
+        self._quiet_at_info = quiet_at_info
+        self._switching = threading.Lock()
+        self._other_level = LogLevel.INFO if level is LogLevel.DEBUG else LogLevel.DEBUG
+        self._other_format = LogFormat.CONSOLE if log_format is LogFormat.JSON else LogFormat.JSON
+        # Loggers are kept from their first use on, with these processors: the level is asked of logging each time, the format is
+        # the handler's, so both may change.
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                *self._shared,
+                structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+            cache_logger_on_first_use=True,
         )
-    )
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        self._set_format(log_format)
+        logging.getLogger().handlers = [self._handler]
+        self._set_level(level)
+
+    def switch_level(self) -> None:
+        """To the other of two levels; said in the log whatever they are."""
+        with self._switching:
+            before = self._level
+            self._set_level(self._other_level)
+            self._other_level = before
+            self._say("log_level_changed", level=self._level.value)
+
+    def switch_format(self) -> None:
+        """To the other format."""
+        with self._switching:
+            before = self._format
+            self._set_format(self._other_format)
+            self._other_format = before
+            self._say("log_format_changed", format=self._format.value)
+
+    def _set_level(self, level: LogLevel) -> None:
+        self._level = level
+        logging.getLogger().setLevel(level.value.upper())
+        for name in self._quiet_at_info:
+            logging.getLogger(name).setLevel(logging.WARNING if level is LogLevel.INFO else logging.NOTSET)
+
+    def _set_format(self, log_format: LogFormat) -> None:
+        self._format = log_format
+        renderer: structlog.typing.Processor = (
+            _json_line(structlog.processors.JSONRenderer(ensure_ascii=False))
+            if log_format is LogFormat.JSON
+            else _console_line(
+                structlog.dev.ConsoleRenderer(
+                    colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+                )
+            )
         )
-    )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level.value.upper())
+        self._handler.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=self._shared,
+                processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            )
+        )
+
+    def _say(self, event: str, **values: str) -> None:
+        # At the least severity that is logged for certain.
+        get_logger(__name__).log(max(logging.WARNING, logging.getLogger().level), event, **values)
+
+
+def configure(process: str, level: LogLevel, log_format: LogFormat, *, quiet_at_info: Sequence[str] = ()) -> Logs:
+    """Set up structlog and the standard library's logging (librdkafka, grpc, uvicorn, faust) for this process, on stderr.
+
+    Loggers of `quiet_at_info` say nothing below WARNING at that level.
+    """
+    made = Logs(process, level, log_format, quiet_at_info=quiet_at_info)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.INFO)
     for name, *_ in _OF_STRANGERS:
@@ -100,6 +170,19 @@ def configure(process: str, level: LogLevel, log_format: LogFormat) -> None:
         logger.filters = [found for found in logger.filters if not isinstance(found, _Strangers)]
     for name, beginning, instead in _OF_STRANGERS:
         logging.getLogger(name).addFilter(_Strangers(beginning, instead))
+    return made
+
+
+def obey_signals(logs: Logs) -> None:
+    """Let SIGUSR1 switch the level and SIGUSR2 the format. From the main thread, before anybody could send one: unasked for, they
+    end a process."""
+
+    def switching(switch: Callable[[], None]) -> Callable[..., None]:
+        # On a thread: the handler may interrupt the main one in the middle of a line.
+        return lambda *_: threading.Thread(target=switch, name="logs", daemon=True).start()
+
+    signal.signal(signal.SIGUSR1, switching(logs.switch_level))
+    signal.signal(signal.SIGUSR2, switching(logs.switch_format))
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

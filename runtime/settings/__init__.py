@@ -5,5 +5,14 @@ from runtime.settings.gateway import GatewaySettings
 from runtime.settings.kafka import KafkaSettings
 from runtime.settings.processors import ProcessorsSettings
 from runtime.settings.sink import SinkSettings
+from runtime.settings.tracing import TracingSettings
 
-__all__ = ["GatewaySettings", "InvalidSettings", "KafkaSettings", "ProcessorsSettings", "SinkSettings", "load"]
+__all__ = [
+    "GatewaySettings",
+    "InvalidSettings",
+    "KafkaSettings",
+    "ProcessorsSettings",
+    "SinkSettings",
+    "TracingSettings",
+    "load",
+]

@@ -15,9 +15,9 @@ from contracts import api_keys, control
 from contracts.errors import InvalidInput, PermissionDenied, Unauthenticated
 from contracts.identity import IDENTITY_METADATA, INTERNAL_TOKEN_METADATA, Identity, Scope, identity_from_metadata
 from contracts.spec_json import event_from_json, message_from_json, parse_json
+from contracts.traceparent import well_formed_traceparent
 from contracts.wire import TooManyEvents, WireError, parse_events, slice_batch, slice_single
 from gateway.auth import Authenticator
-from gateway.ingest import well_formed_traceparent
 from gateway.key_store import KeyStore
 from gateway.metrics import GatewayMetrics
 from runtime.health import Readiness

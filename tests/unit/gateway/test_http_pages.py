@@ -9,7 +9,7 @@ from chaukas.spec.common.v1 import events_pb2 as pb
 from chaukas.spec.server.v1 import server_pb2
 from google.protobuf.message import DecodeError
 
-from gateway.http_app import _query_to_json
+from gateway.http_json import query_to_json
 from sink.query.events import response_bytes
 from tests.fuzz.wire_shapes import field
 from tests.support.events import event
@@ -38,16 +38,16 @@ def test_an_event_too_deep_for_a_page_does_not_cost_the_page() -> None:
     raw = response_bytes([good, deep], "token")
     with pytest.raises(DecodeError):
         server_pb2.QueryEventsResponse.FromString(raw)
-    page = json.loads(_query_to_json(raw))
+    page = json.loads(query_to_json(raw))
     assert [found["event_id"] for found in page["events"]] == ["good", "deep"]
     assert page["next_page_token"] == "token"
 
 
 def test_both_ways_write_the_same() -> None:
     raw = response_bytes([event(event_id="good").SerializeToString()], "token")
-    whole = json.loads(_query_to_json(raw))
+    whole = json.loads(query_to_json(raw))
     deep = json.loads(
-        _query_to_json(response_bytes([event(event_id="good").SerializeToString(), deep_event()], "token"))
+        query_to_json(response_bytes([event(event_id="good").SerializeToString(), deep_event()], "token"))
     )
     assert deep["events"][0] == whole["events"][0]
     assert whole.keys() == deep.keys()

@@ -11,11 +11,12 @@ from chaukas.spec.server.v1.server_pb2 import IngestEventBatchRequest, IngestEve
 
 from contracts.errors import InvalidInput, PermissionDenied, Unavailable
 from contracts.spec_json import event_to_json
+from contracts.traceparent import well_formed_traceparent
 from contracts.validation import Limits
 from contracts.wire import TooManyEvents, frame_batch
 from gateway import ingest as module
 from gateway.admission import Admission
-from gateway.ingest import Call, Ingest, well_formed_traceparent
+from gateway.ingest import Call, Ingest
 from gateway.metrics import GatewayMetrics
 from gateway.publisher import Publisher
 from tests.support.events import event
