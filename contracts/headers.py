@@ -83,6 +83,8 @@ class BoundedHeaders(EventHeaders):
 
 
 BOUNDED_BYTES = 1024
+#: Longest id (contracts/validation.py).
+_ID_BYTES = 256
 _KIND_BYTES, _REST_BYTES = 128, 256
 
 #: The gateway's order. What it writes only sometimes, and the enrichment, come after these.
@@ -144,6 +146,12 @@ def _in_any_order(pairs: list[tuple[str, bytes | None]]) -> EventHeaders:
         _text(found, TRACEPARENT) if TRACEPARENT in found else None,
         found.get(ENRICHMENT),
     )
+
+
+def shown_event_id(headers: RawHeaders) -> str:
+    """The event id of a record that need not be the gateway's, for a line of a log: empty without one, cut where ids must end."""
+    value = next((value for name, value in headers if name == EVENT_ID), None)
+    return (value or b"")[:_ID_BYTES].decode(errors="replace")
 
 
 def _text(headers: dict[str, bytes | None], name: str) -> str:

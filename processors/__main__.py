@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
+import signal
 import sys
 from typing import Any
 
@@ -23,12 +23,13 @@ from processors.app import Processors, build, load_redactor
 from processors.watchdog import ReadWatchdog, idle
 from runtime import http, logs, starts
 from runtime.kafka import TopicMisconfigured, check_topics
-from runtime.settings import InvalidSettings, KafkaSettings, ProcessorsSettings, load
-from runtime.settings.base import LogLevel
+from runtime.settings import InvalidSettings, KafkaSettings, ProcessorsSettings, TracingSettings, load
 from runtime.unread import kafka_unread
 
 #: EX_CONFIG: restarting without a change will not help.
 EXIT_CONFIG = 78
+#: Longest time that the last spans get, seconds.
+_SPANS_SECONDS = 2.0
 #: EX_TEMPFAIL: Kafka is not there (yet).
 EXIT_UNAVAILABLE = 75
 
@@ -57,17 +58,22 @@ class Worker(faust.Worker):
         super().__init__(*args, override_logging=False, quiet=True, redirect_stdouts=False, **kwargs)
         self.spinner = None
 
+    def _install_signal_handlers_unix(self) -> None:
+        """Its own for SIGUSR1 and SIGUSR2 print every stack and open a debugger on the terminal; ours change the logs."""
+        self.loop.add_signal_handler(signal.SIGINT, self._on_sigint)
+        self.loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
+
 
 def main() -> None:
     try:
-        settings, kafka = load(ProcessorsSettings), load(KafkaSettings)
+        settings, kafka, tracing = load(ProcessorsSettings), load(KafkaSettings), load(TracingSettings)
     except InvalidSettings as error:
         print(error, file=sys.stderr)
         raise SystemExit(EXIT_CONFIG) from None
-    logs.configure("processors", settings.log_level, settings.log_format)
-    for chatty in ("faust", "mode", "uvicorn", "processors.transport"):
-        if settings.log_level is LogLevel.INFO:  # every service of theirs reports each start and stop
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Every service of theirs reports each start and stop.
+    chatty = ("faust", "mode", "uvicorn", "processors.transport")
+    logging_ = logs.configure("processors", settings.log_level, settings.log_format, quiet_at_info=chatty)
+    logs.obey_signals(logging_)
     logger = logs.get_logger(__name__)
     try:
         redactor = load_redactor(settings)
@@ -84,7 +90,11 @@ def main() -> None:
         raise SystemExit(EXIT_UNAVAILABLE) from None
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    processors = build(settings, kafka, redactor)
+    try:
+        processors = build(settings, kafka, redactor, tracing)
+    except InvalidSettings as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(EXIT_CONFIG) from None
     loop.run_until_complete(processors.agent.ask_accepted())
     port = settings.http_port + settings.instance if settings.http_port else 0
     try:
@@ -115,6 +125,8 @@ def main() -> None:
         raise
     finally:
         watchdog.stop()
+        if processors.tracing is not None:
+            processors.tracing.close(_SPANS_SECONDS)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
 
+from contracts.headers import shown_event_id
 from contracts.topics import Topics
 from processors import emit
 from processors.flood import Flood, FloodOfDeadLetters
@@ -29,9 +30,13 @@ from processors.metrics import Metrics, record_age_seconds
 from processors.pipeline import Output, PartitionState, process_all
 from processors.rebuild import Reader, raw_record, rebuild
 from processors.redact import Redactor
+from processors.traces import BatchTrace
 from processors.transport import Abandoned, Batch, Outbox, StopWorker
 from processors.window import Window
 from runtime.logs import get_logger
+
+if TYPE_CHECKING:
+    from runtime.spans import Tracing
 
 logger = get_logger(__name__)
 
@@ -76,7 +81,11 @@ class EnrichAgent:
         accepted_until_ms: int = 0,
         ask_accepted: Callable[[], int] | None = None,
         redactor: Redactor | None = None,
+        tracing: Tracing | None = None,
+        group: str = "",
     ) -> None:
+        self._tracing = tracing
+        self._group = group
         self._topics = topics
         self._window = window
         self._outbox = outbox
@@ -94,17 +103,22 @@ class EnrichAgent:
     async def run(self, batches: AsyncIterator[Batch]) -> None:
         """The body of the Faust agent; never raises."""
         async for batch in batches:
+            trace = None if self._tracing is None else BatchTrace(self._tracing, batch, self._group)
             try:
                 partition = await self._partition(batch)
                 outbox = self._outbox()
-                self._process(batch, partition, outbox)
+                self._process(batch, partition, outbox, trace)
                 batch.done_after(outbox)
+                if trace is not None:
+                    batch.pending.add_done_callback(trace)
                 batch.pending.add_done_callback(_Freshness(self._metrics, batch.records[-1].timestamp()[1]))
             except FloodOfDeadLetters as flood:
                 # Accepted meanwhile: the batch is delivered again, counted anew.
                 batch.failed(flood if await self.ask_accepted() else StopWorker(str(flood)))
             except Exception as error:  # noqa: BLE001 - whatever it is, the batch is not acknowledged
                 batch.failed(error)
+                if trace is not None:
+                    trace.failed(error)
 
     async def ask_accepted(self) -> bool:
         """Learn until when dead letters are accepted; whether that is later than was known."""
@@ -168,9 +182,12 @@ class EnrichAgent:
             if self._partitions.pop(number, None) is not None:
                 self._metrics.window_entries.remove(str(number))
 
-    def _process(self, batch: Batch, partition: Partition, outbox: Outbox) -> None:
+    def _process(self, batch: Batch, partition: Partition, outbox: Outbox, trace: BatchTrace | None) -> None:
         counts = _Counts()
-        for source, output in process_all(partition.state, map(raw_record, batch)):
+        records: Iterable[RawRecord] = map(raw_record, batch)
+        if trace is not None:
+            records = trace.watch(records)
+        for source, output in process_all(partition.state, records):
             try:
                 if isinstance(output, BadRecord):
                     raise output
@@ -183,7 +200,7 @@ class EnrichAgent:
             else:
                 partition.flood.good()
                 emit.emit(outbox, self._topics, source, output)
-                counts.output(output)
+                counts.output(output, source)
         counts.publish(self._metrics, batch.tp.partition, outbox.bytes)
         self._metrics.window_entries.labels(str(batch.tp.partition)).set(len(partition.state))
         misses = partition.state.spans.misses
@@ -213,16 +230,18 @@ class _Counts:
     def __init__(self) -> None:
         self.fates = {"enriched": 0, "resend": 0, "conflict": 0, "dead_letter": 0}
         self.facts: dict[tuple[str, int], int] = {}
-        #: By reason: how many, the first offset, and its explanation.
-        self.letters: dict[str, tuple[int, int, str]] = {}
+        #: By reason: how many, the first one, and its explanation.
+        self.letters: dict[str, tuple[int, RawRecord, str]] = {}
+        #: The first copy with other content.
+        self.conflict: RawRecord | None = None
         self.negative = 0
 
     def dead_letter(self, bad: BadRecord, source: RawRecord) -> None:
         self.fates["dead_letter"] += 1
-        count, offset, explanation = self.letters.get(bad.reason.value, (0, source.offset, str(bad)))
-        self.letters[bad.reason.value] = (count + 1, offset, explanation)
+        count, first, explanation = self.letters.get(bad.reason.value, (0, source, str(bad)))
+        self.letters[bad.reason.value] = (count + 1, first, explanation)
 
-    def output(self, output: Output) -> None:
+    def output(self, output: Output, source: RawRecord) -> None:
         mark, pairing = output.enriched.mark, output.enriched.pairing
         if mark is None:
             self.fates["enriched"] += 1
@@ -230,6 +249,7 @@ class _Counts:
             self.fates["resend"] += 1
         else:
             self.fates["conflict"] += 1
+            self.conflict = self.conflict or source
         if pairing is not None and pairing.duration_ms < 0:
             self.negative += 1
         for handoff in output.handoffs:
@@ -246,15 +266,24 @@ class _Counts:
             metrics.records.labels(fate).inc(count)
         for (kind, revision), count in self.facts.items():
             metrics.facts.labels(kind, str(revision)).inc(count)
-        for reason, (count, offset, explanation) in self.letters.items():
+        for reason, (count, first, explanation) in self.letters.items():
             metrics.dead_letters.labels(reason).inc(count)
             logger.warning(
                 "dead letters",
                 reason=reason,
                 count=count,
                 partition=partition,
-                first_offset=offset,
+                first_offset=first.offset,
+                first_event_id=shown_event_id(first.headers),
                 explanation=explanation,
+            )
+        if self.conflict is not None:  # clients can make as many as they like
+            logger.debug(
+                "conflicting copies",
+                count=self.fates["conflict"],
+                partition=partition,
+                first_offset=self.conflict.offset,
+                first_event_id=shown_event_id(self.conflict.headers),
             )
         metrics.negative_durations.inc(self.negative)
         metrics.produced_bytes.inc(produced_bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import faust
 from prometheus_client import CollectorRegistry
@@ -19,12 +19,17 @@ from processors.rebuild import kafka_reader
 from processors.redact import Redactor
 from processors.transport import BatchApp, BatchSchema, Options
 from processors.window import Window
+from runtime import tracing
 from runtime.control import accepted_until
 from runtime.health import Readiness
 from runtime.kafka import producer_config
 from runtime.logs import get_logger
 from runtime.settings.kafka import KafkaSettings
 from runtime.settings.processors import ProcessorsSettings
+from runtime.settings.tracing import TracingSettings
+
+if TYPE_CHECKING:
+    from runtime.spans import Tracing
 
 logger = get_logger(__name__)
 
@@ -40,10 +45,20 @@ class Processors:
     agent: EnrichAgent
     registry: CollectorRegistry
     readiness: Readiness
+    #: None: no spans.
+    tracing: Tracing | None
 
 
-def build(settings: ProcessorsSettings, kafka: KafkaSettings, redactor: Redactor | None = None) -> Processors:
-    """Wire everything; no I/O. `redactor`: None without rules (:func:`load_redactor`). The app is run by ``python -m processors``, or by Faust's own worker."""
+def build(
+    settings: ProcessorsSettings,
+    kafka: KafkaSettings,
+    redactor: Redactor | None = None,
+    tracing_settings: TracingSettings | None = None,
+) -> Processors:
+    """Wire everything; no I/O. `redactor`: None without rules (:func:`load_redactor`). The app is run by ``python -m processors``, or by Faust's own worker.
+
+    Raises InvalidSettings when tracing is asked for and not installed.
+    """
     app = BatchApp(
         kafka.group(settings.group, "chaukas-processors"),
         options=transport_options(settings, kafka),
@@ -70,6 +85,9 @@ def build(settings: ProcessorsSettings, kafka: KafkaSettings, redactor: Redactor
     PlatformCollector(registry=registry)
     readiness = Readiness()
     readiness.set("group", "no partitions were assigned yet")
+    spans = None
+    if tracing_settings is not None:
+        spans = tracing.start(tracing_settings, "processors", settings.instance, registry)
     agent = EnrichAgent(
         topics=kafka.topics,
         window=Window(settings.window_offsets),
@@ -79,13 +97,15 @@ def build(settings: ProcessorsSettings, kafka: KafkaSettings, redactor: Redactor
         accepted_until_ms=settings.accepted_until_ms,
         ask_accepted=accepted_until(kafka, Stage.PROCESSORS, settings.accepted_until_ms),
         redactor=redactor,
+        tracing=spans,
+        group=app.conf.id,
     )
     app.prepare = agent.prepare
     registry.register(TransportCollector(lambda: app.batch_consumer))
     raw = app.topic(kafka.topics.raw, schema=BatchSchema())
     app.agent(raw, name="enrich", concurrency=1)(cast(Any, agent.run))  # a stream of our batches
     _observe(app, agent, readiness)
-    return Processors(app, agent, registry, readiness)
+    return Processors(app, agent, registry, readiness, spans)
 
 
 def load_redactor(settings: ProcessorsSettings) -> Redactor | None:

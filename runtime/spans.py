@@ -48,7 +48,12 @@ Kind = Literal["PRODUCER", "CONSUMER", "CLIENT"]
 MOST_CALLS = 128
 #: Spans of one request to the collector.
 _EXPORT_SPANS = 512
-_COUNT = "messaging.batch.message_count"
+#: What the conventions call the number of records in a batch.
+_COUNTS: dict[Kind, str] = {
+    "PRODUCER": "messaging.batch.message_count",
+    "CONSUMER": "messaging.batch.message_count",
+    "CLIENT": "db.operation.batch.size",
+}
 _ROOT = Context()
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
@@ -106,22 +111,22 @@ class Tracing:
             self._metrics.dropped.labels("batch").inc(left_out)
         if not calls:
             return
-        ended_ns = time.time_ns()
+        ended_ns, count = time.time_ns(), _COUNTS[kind]
         links: Sequence[Link] = ()
         if len(calls) + left_out > 1:
             whole = self._tracer.start_span(
                 f"{name} (batch)",
                 _ROOT,
                 SpanKind.INTERNAL,
-                {**attributes, _COUNT: sum(seen.values()), "chaukas.calls.left_out": left_out},
-                [Link(call, {_COUNT: records}) for call, records in calls],
+                {**attributes, count: sum(seen.values()), "chaukas.calls.left_out": left_out},
+                [Link(call, {count: records}) for call, records in calls],
                 start_time=started_ns,
             )
             _end(whole, problem=problem, failed=bool(problem), ended_ns=ended_ns)
             links = (Link(whole.get_span_context()),)
         for call, records in calls:
             span = self._tracer.start_span(
-                name, _below(call), SpanKind[kind], {**attributes, _COUNT: records}, links, start_time=started_ns
+                name, _below(call), SpanKind[kind], {**attributes, count: records}, links, start_time=started_ns
             )
             _end(span, problem=problem, failed=bool(problem), ended_ns=ended_ns)
 

@@ -12,8 +12,8 @@ import uvloop
 
 from contracts.errors import PermanentError
 from runtime import starts
-from runtime.logs import configure
-from runtime.settings import InvalidSettings, KafkaSettings, SinkSettings, load
+from runtime.logs import configure, obey_signals
+from runtime.settings import InvalidSettings, KafkaSettings, SinkSettings, TracingSettings, load
 from runtime.settings.sink import SinkRole
 from sink import admin, garbage
 from sink.dsn import InvalidDsn, parse_dsn
@@ -32,20 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     try:
         settings = load(SinkSettings, **({"role": options.role} if options.role else {}))
-        kafka = load(KafkaSettings)
+        kafka, tracing = load(KafkaSettings), load(TracingSettings)
         parse_dsn(settings.clickhouse_dsn.get_secret_value())
         if settings.role is not SinkRole.WRITER and not options.migrate_only:
             check_exposure(settings)  # before a store is opened
     except (InvalidSettings, InvalidDsn) as error:
         print(error, file=sys.stderr)
         return 2
-    configure("sink", settings.log_level, settings.log_format)
+    obey_signals(configure("sink", settings.log_level, settings.log_format))
     garbage.arrange(writes=settings.role is not SinkRole.QUERY)
     registry = process_registry()
     if not options.migrate_only:
         starts.begin(settings.starts_dir, "sink", registry)
     try:
-        status = uvloop.run(SinkProcess(settings, kafka, registry).run(migrate_only=options.migrate_only))
+        status = uvloop.run(SinkProcess(settings, kafka, registry, tracing).run(migrate_only=options.migrate_only))
     except (InvalidSettings, PermanentError, OSError) as error:
         print(error, file=sys.stderr)
         status = 2 if isinstance(error, InvalidSettings) else 1

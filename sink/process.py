@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from prometheus_client import CollectorRegistry
@@ -23,12 +24,12 @@ from prometheus_client.process_collector import ProcessCollector
 
 from contracts.dead_letters import Stage
 from contracts.errors import PermanentError
-from runtime import starts
+from runtime import starts, tracing
 from runtime.control import accepted_until
 from runtime.health import Readiness
 from runtime.http import embedded, listen, status_app
 from runtime.logs import get_logger
-from runtime.settings import KafkaSettings, SinkSettings
+from runtime.settings import KafkaSettings, SinkSettings, TracingSettings
 from runtime.settings.sink import SinkRole
 from runtime.unread import kafka_unread
 from sink import consumer as kafka_consumer
@@ -52,10 +53,15 @@ from sink.trouble import Trouble
 from sink.watchdog import Pulse, Watchdog
 from sink.writer import Writer, arrow_insert
 
+if TYPE_CHECKING:
+    from runtime.spans import Tracing
+
 log = get_logger(__name__)
 
 #: Between attempts to reach a store that is away, seconds.
 _RECONNECT_SECONDS = 2.0
+#: Longest time that the last spans get, seconds.
+_SPANS_SECONDS = 2.0
 #: After a retention run that failed, seconds.
 _RETENTION_RETRY_SECONDS = 600.0
 #: A request to a server may take this much longer than the statement in it, seconds.
@@ -65,11 +71,21 @@ _REQUEST_MARGIN_SECONDS = 5.0
 class SinkProcess:
     """One run of the sink; :meth:`run` returns the exit code."""
 
-    def __init__(self, settings: SinkSettings, kafka: KafkaSettings, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self,
+        settings: SinkSettings,
+        kafka: KafkaSettings,
+        registry: CollectorRegistry | None = None,
+        tracing_settings: TracingSettings | None = None,
+    ) -> None:
+        """Raises InvalidSettings when tracing is asked for and not installed."""
         self._settings = settings
         self._kafka = kafka
         self._registry = registry or process_registry()
         self._metrics = SinkMetrics(self._registry)
+        self._tracing: Tracing | None = None
+        if tracing_settings is not None:
+            self._tracing = tracing.start(tracing_settings, "sink", 0, self._registry)
         self._readiness = Readiness()
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
@@ -93,6 +109,8 @@ class SinkProcess:
                     await self._work(store)
             finally:
                 await self._close(store)
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close, _SPANS_SECONDS)
         return 1 if self._failure else 0
 
     async def _open_store(self) -> Store | None:
@@ -149,7 +167,7 @@ class SinkProcess:
             if role is not SinkRole.WRITER:
                 subject_paths = self._settings.subject_paths.split()
                 admin = StoreAdmin(store, store.cluster, self._settings.retention_days, self._erasures, subject_paths)
-                queries = await serve(store, self._settings, self._readiness, self._registry, admin)
+                queries = await serve(store, self._settings, self._readiness, self._registry, admin, self._tracing)
             await self._stopping.wait()
         except OSError as error:
             self._fail(error)
@@ -191,6 +209,7 @@ class SinkProcess:
             flood=flood,
             pulse=pulse,
             erasures=self._erasures,
+            tracing=self._tracing,
         )
         return kafka_consumer.build(
             self._kafka,

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
@@ -18,6 +18,7 @@ from clickhouse_connect.driver.client import Client
 from contracts.dead_letters import Reason
 from contracts.errors import Unavailable
 from contracts.flood import Flood
+from contracts.headers import shown_event_id
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from runtime.logs import get_logger
 from sink.erased_rows import ERASURE_ID, covering_letter, split, withhold
@@ -27,7 +28,11 @@ from sink.prepare import Prepared, TableRows, letter
 from sink.route import BadRecord
 from sink.store_errors import Fault, StoreUnavailable, describe, fault_of
 from sink.tombstones import Erasures
+from sink.traces import inserted
 from sink.watchdog import Pulse
+
+if TYPE_CHECKING:
+    from runtime.spans import Tracing
 
 log = get_logger(__name__)
 
@@ -95,7 +100,9 @@ class Writer:
         flood: FloodGuard | None = None,
         pulse: Pulse | None = None,
         erasures: Erasures | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._erasures = erasures or Erasures()
         self._pulse = pulse or Pulse()
         self._flood = flood or FloodGuard()
@@ -114,14 +121,32 @@ class Writer:
         """
         letters = self._without_erased(prepared.letters) if prepared.letters else []
         started = time.monotonic()
-        for table in prepared.tables:
-            self._store_table(table, letters, abandon)
+        if self._tracing is None:
+            self._store_tables(prepared, letters, abandon)
+        else:
+            self._store_traced(self._tracing, prepared, letters, abandon)
         self._metrics.insert_seconds.observe(time.monotonic() - started)
         if len(letters) > len(prepared.letters):
             self._flood.check_again(prepared.sources, letters)
         if letters:
             self._send(letters, abandon)
         return letters
+
+    def _store_tables(self, prepared: Prepared, letters: list[DeadLetter], abandon: threading.Event) -> None:
+        for table in prepared.tables:
+            self._store_table(table, letters, abandon)
+
+    def _store_traced(
+        self, tracing: Tracing, prepared: Prepared, letters: list[DeadLetter], abandon: threading.Event
+    ) -> None:
+        started_ns, problem = time.time_ns(), ""
+        try:
+            self._store_tables(prepared, letters, abandon)
+        except Exception as error:
+            problem = type(error).__name__
+            raise
+        finally:
+            inserted(tracing, prepared, started_ns, problem)
 
     def _store_table(self, rows: TableRows, letters: list[DeadLetter], abandon: threading.Event) -> None:
         """Insert; refused rows are isolated by halving and added to `letters`.
@@ -153,7 +178,12 @@ class Writer:
                             where = f"table {part.name}"
                             raise FloodOfDeadLetters(what, where, flood.reasons(), str(refused)) from None
                         flood = Flood()  # accepted meanwhile
-                    log.warning("row refused", table=part.name, error=describe(error))
+                    log.warning(
+                        "row refused",
+                        table=part.name,
+                        event_id=shown_event_id(part.sources[0].headers),
+                        error=describe(error),
+                    )
                 else:
                     attempt += 1
                     self._wait(f"inserts into {part.name} fail: {describe(error)}", attempt, abandon)
@@ -198,8 +228,20 @@ class Writer:
             else:
                 break
         self.problem = ""
+        firsts: dict[str, DeadLetter] = {}
         for sent in letters:
             self._metrics.dead_letters.labels(sent.reason).inc()
+            firsts.setdefault(sent.reason, sent)
+        for reason, first in firsts.items():
+            log.warning(
+                "dead letters",
+                reason=reason,
+                count=sum(sent.reason == reason for sent in letters),
+                topic=first.topic,
+                partition=first.partition,
+                first_offset=first.offset,
+                first_event_id=shown_event_id([(header.name, header.value) for header in first.headers]),
+            )
 
     def _wait(self, problem: str, attempt: int, abandon: threading.Event) -> None:
         """Back off before the next attempt; raises Abandoned when the batch is given up meanwhile."""

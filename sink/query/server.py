@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc
 from chaukas.spec.server.v1 import server_pb2
@@ -19,6 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from contracts.errors import GatewayError, InvalidInput
+from contracts.headers import TRACEPARENT
 from contracts.identity import Identity
 from contracts.topics import MIB
 from contracts.v1 import insights_pb2
@@ -40,6 +41,9 @@ from sink.query.stats import EventStats
 from sink.query.turns import TurnRules, Turns
 from sink.store_admin import ADMIN_SERVICE, StoreAdmin
 
+if TYPE_CHECKING:
+    from runtime.spans import Tracing
+
 SPEC_SERVICE = "chaukas.spec.server.v1.ChaukasServerService"
 INSIGHTS_SERVICE = "chaukas.gateway.v1.InsightsService"
 
@@ -54,6 +58,11 @@ _OPTIONS = (
     # A taken port is an error at start, not two servers that share callers at random.
     ("grpc.so_reuseport", 0),
 )
+
+#: Whoever gets these is not known: no span of theirs.
+_STRANGERS = frozenset(("UNAUTHENTICATED", "PERMISSION_DENIED"))
+#: Codes that make a server's span an error, by OpenTelemetry's conventions.
+_OUR_FAULT = frozenset(("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"))
 
 log = get_logger(__name__)
 
@@ -86,6 +95,7 @@ async def serve(
     readiness: Readiness,
     registry: CollectorRegistry,
     admin: StoreAdmin | None = None,
+    tracing: Tracing | None = None,
 ) -> QueryServer:
     """Start to answer on ``SINK_GRPC_HOST:SINK_GRPC_PORT`` (port 0: a free one), on the running loop.
 
@@ -103,7 +113,7 @@ async def serve(
             authenticate_peer(context.auth_context(), names)
         return authenticate(context.invocation_metadata() or (), token)
 
-    calls = _Calls(gateways_caller, settings.query_timeout_seconds, metrics, Turns(turn_rules(settings)))
+    calls = _Calls(gateways_caller, settings.query_timeout_seconds, metrics, Turns(turn_rules(settings)), tracing)
     engine = Engine(store, settings)
     codec = TokenCodec(signing_key(settings.page_token_key.get_secret_value(), token))
     handoffs, mcp = HandoffQueries(engine, codec), McpQueries(engine, codec)
@@ -174,7 +184,9 @@ class _Calls(Generic[Caller]):
         timeout_seconds: float,
         metrics: QueryMetrics,
         turns: Turns | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         #: From the call's context.
         self._authenticate: Callable[[Any], Caller] = authenticate
         self._timeout_seconds = timeout_seconds
@@ -185,7 +197,7 @@ class _Calls(Generic[Caller]):
         """A method handler that reads and writes bytes: a request that does not parse is told like any other mistake."""
 
         async def call(data: bytes, context: Any) -> bytes:
-            started = time.monotonic()
+            started, started_ns = time.monotonic(), time.time_ns()
             self._metrics.running.inc()
             code, refusal, result = grpc.StatusCode.CANCELLED.name, None, b""
             try:
@@ -201,12 +213,19 @@ class _Calls(Generic[Caller]):
                 self._metrics.running.dec()
                 self._metrics.queries.labels(method, code).inc()
                 self._metrics.seconds.labels(method).observe(time.monotonic() - started)
+                if self._tracing is not None and code not in _STRANGERS:
+                    self._trace(self._tracing, method, context, started_ns, code)
             if refusal is not None:
                 await context.abort(refusal.code, refusal.message, refusal.trailers())
             self._metrics.answer_bytes.labels(method).observe(len(result))
             return result
 
         return grpc.unary_unary_rpc_method_handler(call)
+
+    def _trace(self, tracing: Tracing, method: str, context: Any, started_ns: int, code: str) -> None:
+        sent = next((value for key, value in context.invocation_metadata() or () if key == TRACEPARENT), None)
+        attributes = {"rpc.system.name": "grpc", "rpc.method": method, "rpc.response.status_code": code}
+        tracing.answered(method, sent, started_ns, attributes, failed=code in _OUR_FAULT)
 
     async def _answer(self, data: bytes, context: Any, request_class: Any, answer: Answer[Caller]) -> bytes:
         caller = self._authenticate(context)

@@ -1,4 +1,4 @@
-"""Secrets and content are in nothing that a run leaves behind: logs at DEBUG, metrics, errors, status, process lists."""
+"""Secrets and content are in nothing that a run leaves behind: logs at DEBUG, metrics, spans, errors, status, process lists."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from chaukas.spec.server.v1 import server_pb2
 from cli.stack.credentials import ADMIN_TOKEN_FILE, sink_token
 from contracts.v1 import insights_pb2
 from tests.support.events import event
+from tests.support.otlp import Collector
 from tests.support.stack import PROCESSES, Client, Stack
+from tests.support.waiting import wait_for
 
 
 class Markers:
@@ -187,7 +189,7 @@ def refusals(stack: Stack, marker: Markers) -> dict[str, str]:
     return answers
 
 
-def test_a_run_leaves_no_secret_and_no_content_behind(loud_stack: Stack) -> None:
+def test_a_run_leaves_no_secret_and_no_content_behind(loud_stack: Stack, collector: Collector) -> None:
     stack, marker = loud_stack, Markers()
     endpoints = stack.endpoints
     marker.know("development key", endpoints.api_key.split("_")[2])
@@ -205,6 +207,10 @@ def test_a_run_leaves_no_secret_and_no_content_behind(loud_stack: Stack) -> None
         assert marker.found_in(answer) == [], (what, answer)
     for where, text in everything(stack).items():
         assert marker.found_in(text) == [], where
+    inserted = "INSERT events"
+    wait_for("the last spans", lambda: any(one.span.name == inserted for one in list(collector.spans)))
+    for body in list(collector.bodies):
+        assert marker.found_in(body.decode(errors="replace")) == []
     # It says something: the test would pass on silence too.
     gateway = (
         (stack.directory / "logs" / "gateway-0.log") if (stack.directory / "logs" / "gateway-0.log").exists() else None

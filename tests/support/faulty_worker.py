@@ -48,14 +48,14 @@ def misbehave(fault: str, seconds: float) -> None:
     process, done_after = EnrichAgent._process, Batch.done_after
     seen = 0
 
-    def faulty_process(self: Any, batch: Any, partition: Any, outbox: Any) -> None:
+    def faulty_process(self: Any, batch: Any, partition: Any, outbox: Any, trace: Any) -> None:
         nonlocal seen
         seen += 1
         if fault == "burn" and seen == _FIRST:
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 pass
-        process(self, batch, partition, outbox)
+        process(self, batch, partition, outbox, trace)
         if fault == "raise-always" and seen >= _FIRST:
             raise Fault
         if fault == "raise-once" and seen == _FIRST:
