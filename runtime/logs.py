@@ -118,7 +118,7 @@ class Logs:
             before = self._level
             self._set_level(self._other_level)
             self._other_level = before
-            self._say("log_level_changed", level=self._level.value)
+            self._say("log_level_changed", now=self._level.value)
 
     def switch_format(self) -> None:
         """To the other format."""
@@ -126,7 +126,7 @@ class Logs:
             before = self._format
             self._set_format(self._other_format)
             self._other_format = before
-            self._say("log_format_changed", format=self._format.value)
+            self._say("log_format_changed", now=self._format.value)
 
     def _set_level(self, level: LogLevel) -> None:
         self._level = level

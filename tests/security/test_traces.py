@@ -96,8 +96,8 @@ def test_level_and_format_change_by_signal(loud_stack: Stack) -> None:
     """Every process, there and back: the stack logs JSON at DEBUG."""
     before = {process: loud_stack.pids(process) for process in ("gateway", "processors", "sink")}
     for switch, lines in (
-        (signal.SIGUSR1, ('"level": "info"', '"level": "debug"')),
-        (signal.SIGUSR2, ("format=console", '"format": "json"')),
+        (signal.SIGUSR1, ('"now": "info"', '"now": "debug"')),
+        (signal.SIGUSR2, ("now=console", '"now": "json"')),
     ):
         for line in lines:
             for process, pids in before.items():

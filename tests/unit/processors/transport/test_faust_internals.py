@@ -98,6 +98,8 @@ def source(thing: Any) -> str:
         ("directories are made where ours makes none", App.on_first_start, "self._create_directories()"),
         ("a stop does not wait for what is being prepared", Service._default_stop_futures, "future.cancel()"),
         ("what is being prepared is the service's", Service.add_future, "self._futures.add(fut)"),
+        ("signals are taken in one place", Worker.install_signal_handlers, "self._install_signal_handlers_unix()"),
+        ("two of them are ours", Worker._install_signal_handlers_unix, "signal.SIGUSR2, self._on_sigusr2"),
         ("the fetcher may be stopped and started", App._stop_fetcher, "self._fetcher.service_reset()"),
     ],
 )
