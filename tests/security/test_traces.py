@@ -48,9 +48,9 @@ class Caller:
 def test_a_call_is_followed_from_its_caller_to_its_row(loud_stack: Stack, collector: Collector) -> None:
     stack, client = loud_stack, Client(loud_stack)
     silent, batch, single, query = Caller("00"), Caller(), Caller(), Caller()
-    common = {"tenant": stack.endpoints.tenant_id, "project": stack.endpoints.project_id}
+    tenant, project = stack.endpoints.tenant_id, stack.endpoints.project_id
     ids = [uuid.uuid4().hex for _ in range(5)]
-    events = [event(event_id=one, session=f"traced-{one}", **common) for one in ids]
+    events = [event(event_id=one, session=f"traced-{one}", tenant=tenant, project=project) for one in ids]
     try:
         for caller, sent in ((silent, events[:1]), (batch, events[1:4])):
             request = server_pb2.IngestEventBatchRequest()
@@ -62,7 +62,7 @@ def test_a_call_is_followed_from_its_caller_to_its_row(loud_stack: Stack, collec
             json=event_to_json(events[4]),
             headers={"authorization": f"Bearer {stack.endpoints.api_key}", "traceparent": single.traceparent},
         ).raise_for_status()
-        client.wait_stored(set(ids), project_id=stack.endpoints.project_id)
+        client.wait_stored(set(ids), project_id=project)
         client.stub.QueryEvents(
             server_pb2.QueryEventsRequest(), metadata=(*client.metadata, ("traceparent", query.traceparent))
         )
@@ -74,7 +74,7 @@ def test_a_call_is_followed_from_its_caller_to_its_row(loud_stack: Stack, collec
     assert call.span.parent_span_id.hex() == batch.span_id
     assert call.attributes["chaukas.events.accepted"] == 3
     assert call.attributes["chaukas.events.rejected"] == 1
-    assert call.attributes["chaukas.tenant_id"] == stack.endpoints.tenant_id
+    assert call.attributes["chaukas.tenant_id"] == tenant
     assert sending.span.parent_span_id == call.span.span_id
     assert sending.attributes["messaging.batch.message_count"] == 3
     for downstream in ("processors CONSUMER", "sink CLIENT"):  # what the records carried was the sending

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from chaukas.spec.common.v1 import events_pb2 as pb
 from chaukas.spec.server.v1.server_pb2 import IngestEventBatchRequest, IngestEventRequest
+from structlog.testing import capture_logs
 
 from contracts.errors import InvalidInput, PermissionDenied, Unavailable
 from contracts.spec_json import event_to_json
@@ -20,6 +21,7 @@ from gateway.ingest import Call, Ingest
 from gateway.metrics import GatewayMetrics
 from gateway.publisher import Publisher
 from tests.support.events import event
+from tests.support.spans import SAMPLED, TRACE, Spans
 from tests.unit.gateway.fakes import FakeProducer, KafkaProblem, identity
 
 NOW_NS = 1_767_225_600_123_456_789
@@ -92,6 +94,52 @@ async def test_a_record_is_the_clients_bytes_with_what_the_gateway_knows_beside_
         "batch_id": "b",
         "traceparent": "tp",
     }
+
+
+async def test_records_of_a_traced_call_go_on_from_their_sending(setup: Setup) -> None:
+    spans = Spans()
+    secret = event(tenant="t", project="p", event_id="e1", session="s-1", agent_name="the content")
+    for body in (request([secret, event(tenant="other", event_id="e2")]), None):
+        span = spans.tracing.call("IngestEvent", SAMPLED, {})
+        call = setup.call(traceparent=SAMPLED, span=span)
+        if body is None:
+            await setup.ingest.event_from_wire(call, IngestEventRequest(event=secret).SerializeToString())
+        else:
+            await setup.ingest.batch_from_wire(call, body, 10)
+        assert span is not None
+        span.end({}, failed=False)
+    sending, batch, sending_one, single = spans.ended
+    for record, sent in zip(setup.producer.records, (sending, sending_one), strict=True):
+        assert sent.context is not None
+        assert record.headers["traceparent"] == f"00-{TRACE}-{sent.context.span_id:016x}-01"
+        assert sent.name == "send raw"
+        assert (sent.attributes or {})["messaging.batch.message_count"] == 1
+    assert batch.attributes == {"chaukas.batch_id": "b", "chaukas.events.accepted": 1, "chaukas.events.rejected": 1}
+    assert single.attributes == {"chaukas.event_id": "e1", "chaukas.events.accepted": 1, "chaukas.events.rejected": 0}
+    for one in spans.ended:
+        assert "content" not in one.to_json() and "s-1" not in one.to_json()
+
+
+async def test_sending_that_fails_is_seen(setup: Setup) -> None:
+    spans = Spans()
+    span = spans.tracing.call("IngestEvent", SAMPLED, {})
+    assert span is not None
+    setup.producer.auto = False
+    with pytest.raises(Unavailable):
+        await setup.ingest.batch_from_wire(setup.call(span=span, seconds=0.01), request([event(tenant="t")]), 10)
+    span.end({}, failed=True)
+    assert [one.status.is_ok for one in spans.ended] == [False, False]
+    setup.producer.report_all()
+
+
+async def test_rejects_are_logged_by_their_ids(setup: Setup) -> None:
+    bad = [event(tenant="other", event_id=f"id-{number}", agent_name="the content") for number in range(12)]
+    with capture_logs() as lines:
+        await setup.batch(request(bad))
+    (line,) = lines
+    assert (line["event"], line["log_level"], line["rejected"]) == ("events_rejected", "debug", 12)
+    assert line["event_ids"] == [f"id-{number}" for number in range(10)]
+    assert "content" not in str(line)
 
 
 @pytest.mark.parametrize(("session", "trace", "key"), [("s", "tr", "s"), ("", "tr", "tr"), ("", "", "e")])

@@ -24,6 +24,7 @@ from processors.redact import Redactor
 from processors.transport import Abandoned, StopWorker
 from processors.transport.ledger import Batch, Ledger
 from processors.window import Window
+from runtime.spans import Tracing
 from tests.support.events import START_NS, event
 from tests.support.raw_records import raw_record
 
@@ -76,7 +77,13 @@ class Outbox:
 
 
 class Rig:
-    def __init__(self, log: list[RawRecord], window: int = 10, redactor: Redactor | None = None) -> None:
+    def __init__(
+        self,
+        log: list[RawRecord],
+        window: int = 10,
+        redactor: Redactor | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self.log = log
         self.sent: list[tuple[str, Any, dict[str, Any]]] = []
         self.failed: list[tuple[Batch, BaseException]] = []
@@ -94,6 +101,8 @@ class Rig:
             read=self.read,
             metrics=Metrics(self.registry),
             redactor=redactor,
+            tracing=tracing,
+            group="workers",
         )
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[RawRecord]:

@@ -10,52 +10,22 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CollectorRegistry
 
 from contracts.headers import TRACEPARENT
 from runtime import tracing
 from runtime.settings import InvalidSettings, TracingSettings, load
-from runtime.spans import MOST_CALLS, BoundedQueue, Tracing, connect
+from runtime.spans import MOST_CALLS, BoundedQueue, connect
 from runtime.tracing import Seen, TracingMetrics
-
-TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
-
-
-class Spans:
-    """Tracing into memory."""
-
-    def __init__(self, ratio: float = 0.0) -> None:
-        self._exporter = InMemorySpanExporter()
-        self.registry = CollectorRegistry()
-        provider = TracerProvider(shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self.tracing = Tracing(provider, ratio, TracingMetrics(self.registry), lambda _: None)
-
-    @property
-    def ended(self) -> tuple[ReadableSpan, ...]:
-        return self._exporter.get_finished_spans()
-
-    def dropped(self, reason: str) -> float:
-        return self.registry.get_sample_value("chaukas_tracing_spans_dropped_total", {"reason": reason}) or 0.0
+from tests.support.spans import PARENT, SAMPLED, TRACE, UNSAMPLED, Spans, parent_of, trace_of
 
 
 @pytest.fixture
 def spans() -> Spans:
     return Spans()
-
-
-def parent_of(span: ReadableSpan) -> str:
-    return "" if span.parent is None else f"{span.parent.span_id:016x}"
-
-
-def trace_of(span: ReadableSpan) -> str:
-    assert span.context is not None
-    return f"{span.context.trace_id:032x}"
 
 
 def test_a_call_goes_on_where_its_caller_is(spans: Spans) -> None:

@@ -12,10 +12,12 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from clickhouse_connect.driver.summary import QuerySummary
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from contracts.dead_letters import SourceRecord
 from contracts.errors import Unavailable
 from contracts.flood import RUN
+from contracts.headers import TRACEPARENT
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from sink.batch import Batch
 from sink.flood import FloodOfDeadLetters
@@ -25,6 +27,7 @@ from sink.store_errors import Fault, StoreUnavailable, fault_of
 from sink.writer import Abandoned, Backoff, Writer, arrow_insert
 from tests.support.events import event
 from tests.support.sink_records import TOPICS, enriched_record
+from tests.support.spans import PARENT, SAMPLED, TRACE, Spans, parent_of, trace_of
 
 AT_ONCE = Backoff(first_seconds=0.0, most_seconds=0.0)
 BAD_DATA = DatabaseError("x", code=321, name="VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE")
@@ -274,3 +277,45 @@ def test_the_catalogue_names_every_metric() -> None:
     for name in names:
         assert documented[name].unit, name
         assert documented[name].moves, name
+
+
+def traced_batch() -> Prepared:
+    made = Batch()
+    common: dict[str, Any] = {"extra_headers": {TRACEPARENT: SAMPLED.encode()}}
+    for offset, found in enumerate((common, common, {}, {**common, "resend_of": 0})):
+        made.add(enriched_record(event(event_id=f"e{offset}", agent_name="the content"), offset=offset, **found), 0.0)
+    return prepare(made, TOPICS)
+
+
+def test_the_insert_is_a_span_in_the_trace_of_each_call() -> None:
+    store, spans = FakeStore(), Spans()
+    made = Writer(store.insert, FakeLetters(), SinkMetrics(CollectorRegistry()), AT_ONCE, tracing=spans.tracing)
+    made.store(traced_batch(), threading.Event())
+    (one,) = spans.ended
+    assert (one.name, trace_of(one), parent_of(one)) == ("INSERT events", TRACE, PARENT)
+    assert dict(one.attributes or {}) == {
+        "db.system.name": "clickhouse",
+        "db.operation.name": "INSERT",
+        "db.collection.name": "events",
+        "db.operation.batch.size": 3,
+        "chaukas.batch.records": 4,
+    }
+    assert one.status.is_unset
+
+
+def test_an_insert_that_was_given_up_says_so() -> None:
+    spans, abandon = Spans(), threading.Event()
+    abandon.set()
+    made = Writer(FakeStore().insert, FakeLetters(), SinkMetrics(CollectorRegistry()), AT_ONCE, tracing=spans.tracing)
+    with pytest.raises(Abandoned):
+        made.store(traced_batch(), abandon)
+    assert [one.status.description for one in spans.ended] == ["Abandoned"]
+
+
+def test_letters_are_logged_by_event_id() -> None:
+    made, _ = writer(FakeStore(lambda ids: BAD_DATA if "bad" in ids else None))
+    with capture_logs() as lines:
+        made.store(batch("a", "bad"), threading.Event())
+    refused, letters = lines
+    assert (refused["event"], refused["event_id"]) == ("row refused", "bad")
+    assert (letters["event"], letters["first_event_id"], letters["count"]) == ("dead letters", "bad", 1)

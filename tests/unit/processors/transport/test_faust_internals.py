@@ -16,7 +16,7 @@ from faust.tables.recovery import Recovery
 from faust.transport import base, conductor
 from faust.transport import consumer as faust_consumer
 from faust.types import AppT, ConsumerMessage
-from mode import Service
+from mode import Service, Worker
 
 from processors.transport import Transport
 from processors.transport.consumer import Consumer
