@@ -78,14 +78,14 @@ def run_http() -> Iterator[Result]:
 
 
 def _compare(name: str, running: Bench, bare: Target, plan: Plan, what: str, goal: float) -> Iterator[Result]:
-    _cost(running.gateway, replace(plan, seconds=WARM_SECONDS, seed=1))
-    _cost(bare, replace(plan, seconds=WARM_SECONDS, seed=1))
-    _cost(running.nothing, replace(plan, seconds=1.0))
+    cost_of(running.gateway, replace(plan, seconds=WARM_SECONDS, seed=1))
+    cost_of(bare, replace(plan, seconds=WARM_SECONDS, seed=1))
+    cost_of(running.nothing, replace(plan, seconds=1.0))
     ours, theirs, alone = [], [], []
     for number in range(ROUNDS):
-        alone.append(_cost(bare, replace(plan, seconds=NOTHING_SECONDS, seed=2 + number)))
-        theirs.append(_cost(running.nothing, replace(plan, seconds=NOTHING_SECONDS)))
-        ours.append(_cost(running.gateway, replace(plan, seconds=SECONDS, seed=2 + number)))
+        alone.append(cost_of(bare, replace(plan, seconds=NOTHING_SECONDS, seed=2 + number)))
+        theirs.append(cost_of(running.nothing, replace(plan, seconds=NOTHING_SECONDS)))
+        ours.append(cost_of(running.gateway, replace(plan, seconds=SECONDS, seed=2 + number)))
     grpc = plan.kind.startswith("grpc")
     server = "grpc.aio server that does nothing" if grpc else "HTTP handler that does nothing"
     libraries = f"{'grpc.aio' if grpc else 'the HTTP server'} and confluent-kafka alone"
@@ -103,7 +103,7 @@ def _compare(name: str, running: Bench, bare: Target, plan: Plan, what: str, goa
     yield result("the callers (not counted above)", what, statistics.median(cost.caller for cost in ours), cost)
 
 
-def _cost(target: Target, plan: Plan) -> Cost:
+def cost_of(target: Target, plan: Plan) -> Cost:
     """Of one event that was acknowledged. Raises when a call was not."""
     plan = replace(plan, port=target.ports[plan.kind[:4]], key=target.key)
     before, threads = target.cpu_seconds(), processes.threads_cpu(target.pid)

@@ -17,7 +17,7 @@ from chaukas.spec.common.v1 import events_pb2 as pb
 from google.protobuf.json_format import ParseDict
 from pydantic_settings import BaseSettings
 
-from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
+from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings, TracingSettings, load
 from runtime.settings.base import env_name
 
 ROOT = Path(__file__).parents[3]
@@ -26,10 +26,10 @@ DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "chaukas-gateway"}
 SETTINGS: dict[str, list[type[BaseSettings]]] = {
-    "gateway": [GatewaySettings, KafkaSettings],
-    "processors": [ProcessorsSettings, KafkaSettings],
-    "sink-writer": [SinkSettings, KafkaSettings],
-    "sink-query": [SinkSettings, KafkaSettings],
+    "gateway": [GatewaySettings, KafkaSettings, TracingSettings],
+    "processors": [ProcessorsSettings, KafkaSettings, TracingSettings],
+    "sink-writer": [SinkSettings, KafkaSettings, TracingSettings],
+    "sink-query": [SinkSettings, KafkaSettings, TracingSettings],
     "topics": [KafkaSettings],
     "keys": [GatewaySettings],
 }
@@ -55,7 +55,7 @@ def variables() -> Iterator[tuple[str, str, str]]:
             assert set(service["environment"]) == {"CHAUKAS_API_KEY"}
             continue
         for variable, value in service.get("environment", {}).items():
-            yield name, variable, value
+            yield name, variable, re.sub(r"\$\{[A-Z_]+:-(.*?)\}", r"\1", value)  # as it is when nothing is set
 
 
 @pytest.mark.parametrize(("service", "variable", "value"), list(variables()))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
-from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
+from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings, TracingSettings, load
 from runtime.settings.base import env_name
 
 ROOT = Path(__file__).parents[3]
@@ -24,9 +24,9 @@ RENDERS: dict[str, list[dict[str, Any]]] = {
     name: list(yaml.safe_load_all((GOLDEN / f"{name}.yaml").read_text())) for name in NAMES
 }
 SETTINGS: dict[str, list[type[BaseSettings]]] = {
-    "gateway": [GatewaySettings, KafkaSettings],
-    "processors": [ProcessorsSettings, KafkaSettings],
-    "sink": [SinkSettings, KafkaSettings],
+    "gateway": [GatewaySettings, KafkaSettings, TracingSettings],
+    "processors": [ProcessorsSettings, KafkaSettings, TracingSettings],
+    "sink": [SinkSettings, KafkaSettings, TracingSettings],
 }
 
 
