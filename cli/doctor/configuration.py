@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings
 from cli.doctor.findings import Finding, Severity
 from cli.doctor.site import Site
 from runtime.kafka import admin
-from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings
+from runtime.settings import GatewaySettings, KafkaSettings, ProcessorsSettings, SinkSettings, TracingSettings
 from runtime.settings.base import env_name
 from runtime.settings.stack import StackSettings
 
@@ -24,9 +24,10 @@ _CLASSES: tuple[type[BaseSettings], ...] = (
     SinkSettings,
     StackSettings,
     KafkaSettings,
+    TracingSettings,
 )
 #: Of others: KAFKA_ is not among them, because librdkafka says itself what it does not know.
-_PREFIXES = ("GATEWAY_", "PROCESSORS_", "SINK_", "STACK_")
+_PREFIXES = ("GATEWAY_", "PROCESSORS_", "SINK_", "STACK_", "TRACING_")
 #: Read by the commands, beside the settings.
 _COMMANDS = re.compile(r"GATEWAY_ENDPOINT(_\w+)?")
 #: What Kubernetes and container links put there for services that are named like our prefixes.

@@ -16,7 +16,15 @@ from pydantic_settings import BaseSettings
 from cli.stack.credentials import KEYS_FILE
 from cli.stack.kafka import LocalKafkaSettings
 from cli.stack.record import Record, load_record
-from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
+from runtime.settings import (
+    GatewaySettings,
+    InvalidSettings,
+    KafkaSettings,
+    ProcessorsSettings,
+    SinkSettings,
+    TracingSettings,
+    load,
+)
 from runtime.settings.base import env_name
 from runtime.settings.stack import StackSettings
 
@@ -54,6 +62,7 @@ class Site:
         site.processors = site._load("processors", ProcessorsSettings, own)
         site.sink = site._load("sink", SinkSettings, own)
         site.stack = site._load("local stack", StackSettings, {})
+        site._load("tracing", TracingSettings, {})
         return site
 
     def says(self, *variables: str) -> bool:

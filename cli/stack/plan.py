@@ -13,7 +13,15 @@ from cli.stack import kafka
 from cli.stack.endpoints import Endpoints
 from cli.stack.ports import PortRequest, reachable
 from cli.stack.processes import MARKER, marker_value
-from runtime.settings import GatewaySettings, InvalidSettings, KafkaSettings, ProcessorsSettings, SinkSettings, load
+from runtime.settings import (
+    GatewaySettings,
+    InvalidSettings,
+    KafkaSettings,
+    ProcessorsSettings,
+    SinkSettings,
+    TracingSettings,
+    load,
+)
 from runtime.settings.stack import PortChoice, StackSettings
 
 #: How much longer than its own graceful stop a process gets before it is killed, seconds.
@@ -45,6 +53,7 @@ class Settings:
             raise InvalidSettings("GATEWAY_SINK_TLS, …_CA_FILE or …_CERT_FILE is set, and a local stack speaks no TLS")
         gateway.open_to_others(grpc_host=gateway.grpc_host, http_host=gateway.http_host)
         sink.open_to_others(grpc_host=sink.grpc_host)
+        load(TracingSettings)  # wrong, it would keep every process from starting
         return cls(load(StackSettings), gateway, load(ProcessorsSettings), sink, load(kafka.LocalKafkaSettings))
 
 
