@@ -36,9 +36,11 @@ from opentelemetry.trace import (
 )
 
 from contracts.traceparent import is_sampled, well_formed_traceparent
-from runtime.logs import Seldom
+from runtime.logs import Seldom, get_logger
 from runtime.settings.tracing import TracingSettings
 from runtime.tracing import Seen, TracingMetrics
+
+log = get_logger(__name__)
 
 Attributes = Mapping[str, str | int]
 #: The kinds of spans, by their names in :class:`opentelemetry.trace.SpanKind`.
@@ -176,6 +178,7 @@ def connect(settings: TracingSettings, process: str, instance: int, metrics: Tra
     queue = BoundedQueue(exporter, settings.queue_spans, metrics)
     provider = TracerProvider(resource=_resource(process, instance), sampler=ALWAYS_ON, shutdown_on_exit=False)
     provider.add_span_processor(queue)
+    log.info("tracing_started", endpoint=settings.otlp_endpoint, sample_ratio=settings.sample_ratio)
     return Tracing(provider, settings.sample_ratio, metrics, queue.close)
 
 
