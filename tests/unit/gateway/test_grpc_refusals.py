@@ -56,7 +56,7 @@ def test_a_refused_message_is_gone_when_its_call_is_over() -> None:
 
         gone = weakref.ref(context.message)
         with contextlib.suppress(grpc.aio.AbortError):
-            await door._answered("IngestEvent", Access.PUBLIC, handler)(None, context)
+            await door._answered("Service", "IngestEvent", Access.PUBLIC, handler)(None, context)
         assert context.kept is not None
         assert gone() is None
 
