@@ -1,7 +1,7 @@
 """Leaving in order: what both doors do with calls once the process was told to stop.
 
-New calls are refused with a hint, at first with the doors still open: a client that is answered goes elsewhere, one that is
-cut off may not. Calls under way finish; those still waiting when the time is up are answered that they did not, with the word
+New calls over gRPC are refused with a hint, at first with the doors still open: a client that is answered goes elsewhere, one that
+is cut off may not. Those over HTTP are served, because their answer can say that the connection ends. Calls under way finish; those still waiting when the time is up are answered that they did not, with the word
 that sending again is safe, and are never left to a server that cancels them.
 """
 
@@ -34,6 +34,13 @@ class Draining:
         if self.leaving:
             self._last_call = asyncio.get_running_loop().time()
             raise Unavailable(STOPPING, RETRY_SECONDS)
+
+    def check_last(self) -> None:
+        """A call came on a connection that ends with its answer. Raises :class:`Unavailable` when no time is left for it."""
+        if self.gave_up:
+            raise Unavailable(STOPPING, RETRY_SECONDS)
+        if self.leaving:
+            self._last_call = asyncio.get_running_loop().time()
 
     def timeout(self, seconds: float) -> asyncio.Timeout:
         """``async with`` for a wait of a call: TimeoutError after `seconds`, or when :meth:`give_up` comes first."""

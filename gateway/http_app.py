@@ -154,7 +154,7 @@ class HttpDoor:
         try:
             if scope["method"] != route.method:
                 raise method_not_allowed(route.method)
-            self._draining.check()
+            self._draining.check_last()
             if scope.get("state", {}).get(CROWDED):
                 self._metrics.overloaded.inc()
                 raise Overloaded(f"the gateway has too many connections; {NOTHING_ACCEPTED}", RETRY_AFTER_SECONDS)

@@ -44,8 +44,8 @@ class SentSession:
 
 async def send_session(endpoints: Endpoints) -> SentSession:
     """Emit one fresh session to ``endpoints.http_url``; takes about a second. Raises :class:`DemoFailed`."""
-    with _sdk(endpoints) as (client, builder, tracer), _sdk_errors() as errors:
-        story = _Story(client, builder, tracer)
+    with sdk(endpoints) as (client, builder, tracer), _sdk_errors() as errors:
+        story = Story(client, builder, tracer)
         async with client:
             await story.tell()
             for attempt in range(_FLUSHES):
@@ -60,7 +60,7 @@ async def send_session(endpoints: Endpoints) -> SentSession:
 
 
 @contextlib.contextmanager
-def _sdk(endpoints: Endpoints) -> Iterator[tuple[ChaukasClient, EventBuilder, ChaukasTracer]]:
+def sdk(endpoints: Endpoints) -> Iterator[tuple[ChaukasClient, EventBuilder, ChaukasTracer]]:
     """The SDK's client, builder and tracer for `endpoints`.
 
     Importing the SDK loads a ``.env`` file into the environment, and the builder reads a configuration that is global to
@@ -116,7 +116,7 @@ async def _work(ms: int) -> None:
 
 
 @dataclass(slots=True)
-class _Story:
+class Story:
     client: ChaukasClient
     builder: EventBuilder
     tracer: ChaukasTracer

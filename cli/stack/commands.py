@@ -1,4 +1,4 @@
-"""`up`, `down`, `status` and `logs`."""
+"""`up`, `down`, `restart`, `status` and `logs`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from cli.stack.foreground import duration, watch
 from cli.stack.logs import follow, tail
 from cli.stack.plan import Settings, log_directory
 from cli.stack.record import load_record
+from cli.stack.restart import restart as restart_processes
 from cli.stack.start import Started, start
 from cli.stack.status import ProcessStatus, StackStatus, collect
 from cli.stack.stop import stop
@@ -36,7 +37,7 @@ _INTERRUPTED = 130
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
-    for command in (up, down, status, logs):
+    for command in (up, down, restart, status, logs):
         app.command()(command)
 
 
@@ -79,6 +80,18 @@ def down() -> None:
         directory = load(StackSettings).dir
         if not stop(directory, report):
             report.say(f"Nothing runs in {directory}.")
+
+
+def restart(
+    processes: Annotated[
+        list[str] | None,
+        typer.Argument(help="kafka, sink, processors, gateway, or single instances (gateway-0). Default: all."),
+    ] = None,
+) -> None:
+    """Restart processes one after the other, each ready again before the next. Clients that retry as told see no error."""
+    with _clear_errors():
+        settings = load(StackSettings)
+        restart_processes(settings.dir, processes or (), settings.start_seconds, Reporter(Console()))
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:

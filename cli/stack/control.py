@@ -89,6 +89,10 @@ class Control:
             self._call("supervisor.stopProcess", name, False)
         self._call("supervisor.startProcess", name, False)
 
+    def stop(self, info: ProcessInfo) -> None:
+        """Ask a running process to leave; does not wait for it."""
+        self._call("supervisor.stopProcess", f"{info.group}:{info.name}", False)
+
     def shutdown(self) -> None:
         """Begin to stop everything, in reverse order of priority; supervisord leaves when all is stopped."""
         self._call("supervisor.shutdown")

@@ -26,6 +26,23 @@ async def test_it_refuses_until_it_is_quiet(monkeypatch: pytest.MonkeyPatch) -> 
         draining.check()
 
 
+async def test_calls_whose_connection_ends_with_the_answer_are_served_while_there_is_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.05)
+    draining = Draining()
+    quiet = asyncio.create_task(draining.refuse_until_quiet(60))
+    for _ in range(10):
+        await asyncio.sleep(0.01)
+        draining.check_last()
+        assert not quiet.done()
+    await asyncio.wait_for(quiet, 5)
+    draining.check_last()
+    draining.give_up()
+    with pytest.raises(Unavailable, match="safe"):
+        draining.check_last()
+
+
 async def test_it_does_not_wait_for_quiet_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "QUIET_SECONDS", 60)
     await asyncio.wait_for(Draining().refuse_until_quiet(0.01), 5)
