@@ -47,6 +47,8 @@ def properties(data: Path, port: int, controller_port: int, advertised_port: int
         "offsets.topic.num.partitions": "8",
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
+        # A stack that was stopped for weeks goes on where it stopped, instead of reading all topics from the beginning.
+        "offsets.retention.minutes": str(10 * 365 * 24 * 60),
         "group.initial.rebalance.delay.ms": "0",
         "auto.create.topics.enable": "false",
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),  # the default takes a quarter of our heap

@@ -13,7 +13,7 @@ import pytest
 from chaukas.spec.common.v1 import events_pb2 as pb
 
 from cli.demo.session import Story, sdk
-from tests.support.events import seeded_sessions
+from tests.support.events import seeded_sessions, without_ours
 from tests.support.stack import Client, Stack
 from tests.support.told import GrpcSender, HttpSender, Loop, Reader
 from tests.support.waiting import wait_for
@@ -101,12 +101,6 @@ class Watch:
         assert len(ids) == len(found), "a row twice"
         assert self._seen <= ids, "a row that was there is missing"
         self._seen = ids
-
-
-def without_ours(found: pb.Event) -> pb.Event:
-    """The client's own event: without the extension that is appended."""
-    del found.extensions[-1]
-    return found
 
 
 def test_no_error_for_clients_that_do_as_told(own: Stack) -> None:

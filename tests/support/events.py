@@ -35,6 +35,14 @@ def event(
     return made
 
 
+def without_ours(answered: pb.Event) -> pb.Event:
+    """The client's own event out of an answer: without the extension that the server appended."""
+    own = pb.Event()
+    own.CopyFrom(answered)
+    del own.extensions[-1]
+    return own
+
+
 def seeded_sessions(
     seed: int, sessions: int, *, tenant: str, project: str, start_ns: int = START_NS
 ) -> Iterator[list[pb.Event]]:

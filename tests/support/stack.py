@@ -106,14 +106,14 @@ class Stack:
 
 
 class Client:
-    """The spec's server service, with the development key."""
+    """The spec's server service, with the development key or another one."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, key: str | None = None) -> None:
         self._stack = stack
         self.channel = stack.channel()
         self.stub = ChaukasServerServiceStub(self.channel)
         self.insights = InsightsServiceStub(self.channel)  # type: ignore[no-untyped-call]  # generated
-        self.metadata = stack.metadata()
+        self.metadata = stack.metadata(key)
 
     def close(self) -> None:
         self.channel.close()
