@@ -109,12 +109,16 @@ def migrate(client: Client, migrations: Sequence[Migration] | None = None, *, cl
 def check_history(applied: dict[int, str], wanted: Sequence[Migration]) -> None:
     """Every applied migration must be one of ours, unchanged. Raises EditedHistory."""
     ours = {migration.version: migration for migration in wanted}
+    newest = max(ours, default=0)
     for version, checksum in sorted(applied.items()):
         migration = ours.get(version)
         if migration is None:
             raise EditedHistory(
-                f"the store has migration {version:04}, which this release does not know: it was written by a newer "
-                "release; run that one"
+                f"the store has migration {max(applied):04}, and this release knows none above {newest:04}: a newer release has "
+                "migrated it. Run that release, or restore a copy of the store from before it (docs/upgrading.md)"
+                if version > newest
+                else f"the store has migration {version:04}, which this release does not have (its newest is {newest:04}): "
+                "another branch of this code has migrated it. Run that one (docs/upgrading.md)"
             )
         if migration.checksum != checksum:
             raise EditedHistory(

@@ -80,6 +80,14 @@ def test_what_the_old_version_answered_is_answered_the_same(upgraded: Upgraded) 
             assert now.statistics == before.statistics
 
 
+def test_it_goes_on_where_the_old_version_stopped(upgraded: Upgraded) -> None:
+    """Reading everything again would change no answer, but take as long as there are records."""
+    system = upgraded.system
+    topics, foreign = system.kafka.topics, Counter(topic for topic, _, _ in upgraded.expected.foreign)
+    events = sum(system.ends(topics.raw).values()) - foreign[topics.raw]
+    assert sum(system.ends(topics.enriched).values()) - foreign[topics.enriched] == events
+
+
 def test_dead_letters_are_still_listed(upgraded: Upgraded) -> None:
     lines = upgraded.system.cli("dlq", "list", "--all", "--json").stdout.splitlines()
     rows = [json.loads(line) for line in lines]

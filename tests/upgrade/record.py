@@ -204,7 +204,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.upgrade.record", description=__doc__.split("\n")[0])
     parser.add_argument("revision")
     parser.add_argument("name", help="of the archive, without .tar.xz")
-    parser.add_argument("--backlog", action="store_true", help="stop it with records on Kafka that nobody has processed")
+    parser.add_argument(
+        "--backlog", action="store_true", help="stop it with records on Kafka that nobody has processed"
+    )
     options = parser.parse_args()
     archive = ARCHIVES / f"{options.name}.tar.xz"
     expected = record(options.revision, archive, backlog=options.backlog)

@@ -159,4 +159,3 @@ def _all(client: Client, method: str, name: str) -> list[Any]:
 
 def _text(message: Any) -> str:
     return base64.b64encode(message.SerializeToString(deterministic=True)).decode()
-

@@ -35,8 +35,15 @@ def test_an_edited_past_is_refused() -> None:
 
 
 def test_a_store_of_a_newer_release_is_refused() -> None:
-    with pytest.raises(EditedHistory, match="0003"):
-        check_history({1: ONE.checksum, 3: "x"}, [ONE, TWO])
+    with pytest.raises(EditedHistory, match=r"has migration 0004, and this release knows none above 0002.*Run that"):
+        check_history({1: ONE.checksum, 3: "x", 4: "y"}, [ONE, TWO])
+
+
+def test_a_store_of_another_branch_is_refused() -> None:
+    with pytest.raises(
+        EditedHistory, match=r"has migration 0002, which this release does not have \(its newest is 0003\)"
+    ):
+        check_history({1: ONE.checksum, 2: "x"}, [ONE, Migration(3, "three", "CREATE three;")])
 
 
 class FakeClient:
