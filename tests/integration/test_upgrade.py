@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from cli.stack.record import load_record
+from contracts.v1.facts_pb2 import HandoffFact, McpCallFact
 from sink.migrate import load as migrations
 from tests.conservation.account import problems
 from tests.conservation.evidence import gather
@@ -69,8 +70,8 @@ def test_what_the_old_version_answered_is_answered_the_same(upgraded: Upgraded) 
         stored = {event.event_id: event for event in now.found}
         assert before.found
         assert [event for event in before.found if stored[event.event_id] != event] == []
-        later = {**now.mcp_facts, **now.handoff_facts}
-        earlier = {**before.mcp_facts, **before.handoff_facts}
+        later: dict[str, HandoffFact | McpCallFact] = {**now.mcp_facts, **now.handoff_facts}
+        earlier: dict[str, HandoffFact | McpCallFact] = {**before.mcp_facts, **before.handoff_facts}
         other = {name for name, fact in earlier.items() if later[name] != fact}
         # A call that was open, or a hand-off that nobody had picked up, may have come to its end.
         assert all(later[name].revision > earlier[name].revision for name in other)

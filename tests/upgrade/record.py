@@ -22,8 +22,8 @@ from pathlib import Path
 
 from chaukas.spec.common.v1 import events_pb2 as pb
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from runtime.kafka import admin, topic_changes
 from tests.conservation.system import System
 from tests.support.events import event, seeded_sessions
 from tests.support.stack import Client
@@ -147,11 +147,10 @@ class Recorder:
 
 def keep_records(system: System) -> None:
     """No retention: an archive is read in years to come."""
-    admin = AdminClient(system.kafka.client_config({}))
-    entry = ConfigEntry("retention.ms", "-1", incremental_operation=AlterConfigOpType.SET)
-    names = [name for name in admin.list_topics(timeout=20).topics if not name.startswith("_")]
-    resources = [ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry]) for name in names]
-    for done in admin.incremental_alter_configs(resources).values():
+    client = admin(system.kafka)
+    names = [name for name in client.list_topics(timeout=20).topics if not name.startswith("_")]
+    changes = topic_changes({name: {"retention.ms": "-1"} for name in names})
+    for done in client.incremental_alter_configs(changes).values():
         done.result(20)
 
 
