@@ -74,6 +74,7 @@ def test_a_stack_from_up_to_down(own: Stack) -> None:
 
     assert "started" in own.cli("logs", "kafka", "-n", "1000").stdout
     assert "there are: gateway-0" in own.cli("logs", "nonsense", check=False).stderr
+    assert "no process nonsense; there are: gateway, gateway-0" in own.cli("restart", "nonsense", check=False).stderr
 
     # A process that dies is started again, and that is visible.
     own.signal("sink", signal.SIGKILL)
@@ -192,3 +193,6 @@ def test_status_for_machines_when_nothing_runs(tmp_path: Path) -> None:
     document = json.loads(found.stdout)
     assert document["ready"] is False
     assert "chaukas-gateway up" in document["problem"]
+    refused = Stack(tmp_path).cli("restart", check=False)
+    assert refused.returncode == 1
+    assert "no stack runs" in refused.stderr
