@@ -6,9 +6,12 @@ Seen in grpcio 1.85, with nothing but a connection, no key (docs/adr/0034):
 - a request of the health and reflection services that does not parse is answered UNKNOWN, with a traceback in the log;
 - a unary call that ends without a message is never answered: it stays for as long as its connection.
 
+- a batch of operations that fails or whose call is cancelled is not cleaned up: some hundred bytes stay for every stream that a
+  caller resets.
+
 Here every method is registered with grpc's core, which compares bytes; whatever is called beside them is answered UNIMPLEMENTED
 and its name never read. Unary methods are registered as taking a stream (the same on the wire) and read their message here. What does
-not parse or does not come is INVALID_ARGUMENT.
+not parse or does not come is INVALID_ARGUMENT. No batch fails or is left (:class:`_Batch`).
 
 Relies on internals of grpcio, which is therefore pinned; ``tests/unit/runtime/test_grpc_server.py`` names them.
 """
@@ -16,7 +19,7 @@ Relies on internals of grpcio, which is therefore pinned; ``tests/unit/runtime/t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import grpc
@@ -37,12 +40,56 @@ _CANCELLED_SECONDS = 0.05
 _UNKNOWN = "/unknown/Unknown"
 
 
+class _Batch(asyncio.Future[None]):
+    """Operations of a call that grpc's core works on.
+
+    grpc's code frees what it allocated for them when this is done, and not when it fails or its task is cancelled. So a failure is
+    none: what was to be received is empty then, which is the end of the stream, and what was to be sent has nobody who waits.
+    """
+
+    def set_exception(self, exception: type[BaseException] | BaseException) -> None:
+        self.set_result(None)
+
+
+class _CallTask(asyncio.Task[None]):
+    """A call's handler. It is cancelled when the batch is done that it waits for, and core ends those of a cancelled call at once."""
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        waiter = cast(Any, self)._fut_waiter
+        if not isinstance(waiter, _Batch):
+            return super().cancel(msg)
+        # The task goes on first, because it was the first to wait; what it waits for next is cancelled, or is a batch again.
+        waiter.add_done_callback(lambda _: self.cancel(msg))
+        return True
+
+
+class _CallLoop:
+    """The loop as grpc's code for a call sees it, which makes futures for batches only and tasks for handlers only."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def create_future(self) -> _Batch:
+        return _Batch(loop=self._loop)
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None], **options: Any) -> _CallTask:
+        return _CallTask(coroutine, loop=self._loop, **options)
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *arguments: object) -> None:
+        """grpc tells by identity whether the loop that found a batch done is the one that waits for it."""
+        if asyncio._get_running_loop() is self._loop:
+            callback(*arguments)
+        else:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+
 class _Acceptor(cygrpc.AioServer):  # type: ignore[misc]  # grpcio ships no types for it
     """Takes calls in place of grpc's loop, which only waits for the end of these tasks: one per method, one for the rest."""
 
     def __init__(self, loop: Any, options: Any, methods: dict[str, Any], maximum_concurrent_rpcs: int | None) -> None:
         super().__init__(loop, None, (), (), options, None)
         self._own_loop = loop
+        self._call_loop = _CallLoop(loop)
         self._resolver = cygrpc._MethodResolver([], methods)
         self._most = maximum_concurrent_rpcs
         #: Calls under way; kept, because the loop alone would not keep them alive.
@@ -57,8 +104,8 @@ class _Acceptor(cygrpc.AioServer):  # type: ignore[misc]  # grpcio ships no type
         while True:
             state = await (self._request_call() if method is None else self._request_registered_call(method))
             crowded = self._most is not None and len(self._calls) >= self._most
-            handling = cygrpc._handle_rpc(name, self._resolver, (), state, self._own_loop, crowded)
-            call = self._own_loop.create_task(cygrpc._schedule_rpc_coro(handling, state, self._own_loop, name))
+            handling = cygrpc._handle_rpc(name, self._resolver, (), state, self._call_loop, crowded)
+            call = self._own_loop.create_task(cygrpc._schedule_rpc_coro(handling, state, self._call_loop, name))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
 

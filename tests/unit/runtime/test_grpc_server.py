@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -12,7 +13,7 @@ from grpc._cython import cygrpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from runtime.grpc_server import grpc_server
+from runtime.grpc_server import _CallLoop, grpc_server
 from tests.fuzz.http2_client import Http2Client, call_headers
 
 EMPTY = b"\x00\x00\x00\x00\x00"
@@ -103,6 +104,50 @@ async def test_a_caller_that_goes_away_is_no_mistake(port: int) -> None:
         assert await client.call(call_headers(b"/a.B/Echo", []), EMPTY[:3], ends=False, resets=True) == "RESET"
         assert await client.call(call_headers(b"/a.B/Echo", []), EMPTY) == "OK"
     client.close()
+
+
+async def test_what_a_reset_call_waits_for_ends_by_itself_and_its_handler_is_cancelled_then() -> None:
+    """A handler that is cancelled inside grpc's code for a batch leaves behind what the batch was allocated."""
+    server = grpc_server(())
+    seen: list[object] = []
+    over = asyncio.Event()
+
+    async def read(_: object, context: Any) -> bytes:
+        try:
+            seen.append(await context.read())
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+        finally:
+            over.set()
+        return b""
+
+    handlers = {"Read": grpc.stream_unary_rpc_method_handler(read)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.B", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    client = await Http2Client.connect(port)
+    async with asyncio.timeout(10):
+        for _ in range(20):
+            over.clear()
+            ended = await client.call(call_headers(b"/a.B/Read", []), EMPTY[:3], ends=False, resets=True)
+            assert ended == "RESET"
+            await over.wait()
+    client.close()
+    await server.stop(0)
+    assert seen == [cast(Any, grpc.aio).EOF, "cancelled"] * 20
+
+
+async def test_what_grpc_finds_done_in_another_loops_thread_is_handed_over() -> None:
+    loop = asyncio.get_running_loop()
+    called: list[int] = []
+    calls = _CallLoop(loop)
+    calls.call_soon_threadsafe(called.append, 1)
+    assert called == [1]
+    await asyncio.to_thread(calls.call_soon_threadsafe, called.append, 2)
+    await asyncio.sleep(0)
+    assert called == [1, 2]
 
 
 async def test_calls_beyond_the_limit_are_refused_and_those_before_it_end() -> None:
