@@ -214,6 +214,8 @@ def test_images_are_pinned() -> None:
     assert len(images) == 7
     for image in images:
         assert re.fullmatch(r"[a-z/-]+:[a-z-]*\d+\.\d+\S*", image), image
+    for plugin in SERVICES["grafana"]["environment"]["GF_PLUGINS_PREINSTALL_SYNC"].split(","):
+        assert re.fullmatch(r"[a-z-]+@\d+\.\d+\.\d+", plugin), plugin
 
 
 def test_the_image_runs_unprivileged_from_checked_dependencies() -> None:
