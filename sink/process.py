@@ -102,8 +102,8 @@ class SinkProcess:
             self._readiness.set("kafka", "no partitions assigned yet")
         async with self._status_page():
             store = await self._open_store()
-            if store is None:
-                return 1 if self._failure else 0
+            if store is None:  # whoever asked for the schema must not think that it is there
+                return 1 if self._failure or migrate_only else 0
             try:
                 if not migrate_only:
                     await self._work(store)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 Panel = dict[str, Any]
+#: Colours, each from a value on; the first one from anywhere.
+Steps = Sequence[tuple[str, float | None]]
 
 PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
 CLICKHOUSE = {"type": "grafana-clickhouse-datasource", "uid": "clickhouse"}
@@ -45,11 +48,14 @@ def panel(
     height: int = 8,
     unit: str = "short",
     units: dict[str, str] | None = None,
+    decimals: int | None = None,
+    steps: Steps = (("green", None),),
     options: dict[str, Any] | None = None,
     custom: dict[str, Any] | None = None,
     colours: dict[str, str] | None = None,
 ) -> Panel:
-    """`unit` of all values, `units` by the name of the column; `colours` by the name of the column or series."""
+    """`unit` of all values, `units` by the name of the column or series (`/…/`: a pattern of names); curves of another unit have an axis
+    of their own. `steps`: colours from a value on; Grafana's own default is red from 80 on. `colours` by the name."""
     datasource, targets = source
     overrides = [_override(name, "unit", value) for name, value in (units or {}).items()]
     overrides += [
@@ -62,7 +68,18 @@ def panel(
         "datasource": datasource,
         "targets": targets,
         "gridPos": {"w": width, "h": height, "x": 0, "y": 0},
-        "fieldConfig": {"defaults": {"unit": unit, "custom": custom or {}}, "overrides": overrides},
+        "fieldConfig": {
+            "defaults": {
+                "unit": unit,
+                **({} if decimals is None else {"decimals": decimals}),
+                "thresholds": {
+                    "mode": "absolute",
+                    "steps": [{"color": colour, "value": value} for colour, value in steps],
+                },
+                "custom": custom or {},
+            },
+            "overrides": overrides,
+        },
         "options": options or {},
     }
 
@@ -74,6 +91,10 @@ def curves(title: str, about: str, source: Any, *, stacked: bool = False, **rest
 
 
 def number(title: str, about: str, source: Any, *, width: int = 4, **rest: Any) -> Panel:
+    """The value of this moment: what is gone shows no data, not what was there last."""
+    datasource, targets = source
+    if datasource is PROMETHEUS:
+        source = datasource, [{**target, "instant": True, "range": False} for target in targets]
     options = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "colorMode": "value"}
     return panel("stat", title, about, source, width=width, height=4, options=options, **rest)
 
@@ -147,4 +168,5 @@ def _at(x: int, y: int, w: int, h: int) -> dict[str, int]:
 
 
 def _override(name: str, property_: str, value: Any) -> dict[str, Any]:
-    return {"matcher": {"id": "byName", "options": name}, "properties": [{"id": property_, "value": value}]}
+    matcher = "byRegexp" if name.startswith("/") else "byName"
+    return {"matcher": {"id": matcher, "options": name}, "properties": [{"id": property_, "value": value}]}

@@ -273,6 +273,18 @@ def test_migrate_only_makes_the_schema_and_leaves(tmp_path: Path) -> None:
         assert done.stderr.count("migration applied") == expected
 
 
+def test_migrate_only_that_is_stopped_before_the_store_answers_has_failed() -> None:
+    environment = {**os.environ, "SINK_HTTP_PORT": "0", "CLICKHOUSE_DSN": "clickhouse://127.0.0.1:1/chaukas"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "sink", "--migrate-only"], env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert any("waiting for the store" in line for line in process.stderr)
+        process.terminate()
+        process.stderr.read()
+    assert process.returncode == 1
+
+
 def test_wrong_settings_end_it_with_a_clear_message() -> None:
     done = run_sink([], CLICKHOUSE_DSN="http://user:secret@host")
     assert (done.returncode, done.stderr.strip()) == (

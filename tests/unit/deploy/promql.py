@@ -13,8 +13,9 @@ import processors.metrics
 import sink.metrics
 from runtime.catalogue import Entry, common
 
-#: Made by Prometheus itself for every scrape.
+#: Made by Prometheus itself: for every scrape, for every alert.
 _SCRAPE = Entry("up", "gauge", "0 or 1", (), "", "")
+_ALERTS = Entry("ALERTS", "gauge", "1", ("alertname", "alertstate", "severity"), "", "")
 #: Given by Prometheus, or by the page of several gateways.
 _TARGET_LABELS = {"job", "instance", "process", "le", "__name__"}
 
@@ -22,6 +23,7 @@ CATALOGUE: dict[str, Entry] = {
     series: entry
     for entry in (
         _SCRAPE,
+        _ALERTS,
         *common(),
         *gateway.metrics.catalogue(),
         *processors.metrics.catalogue(),

@@ -34,10 +34,14 @@ def of_kind(name: str, kind: str) -> dict[str, dict[str, Any]]:
     return {one["metadata"]["name"]: one for one in RENDERS[name] if one["kind"] == kind}
 
 
+def workloads(name: str) -> list[dict[str, Any]]:
+    return [*of_kind(name, "Deployment").values(), *of_kind(name, "Job").values()]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_variable_is_a_setting_of_its_process(name: str) -> None:
-    for deployment in of_kind(name, "Deployment").values():
-        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    for workload in workloads(name):
+        (container,) = workload["spec"]["template"]["spec"]["containers"]
         *python, module = container["command"]
         assert python == ["python", "-P", "-m"]
         known = {env_name(cls, key, field) for cls in SETTINGS[module] for key, field in cls.model_fields.items()}
@@ -67,8 +71,8 @@ def test_ports_and_probes_are_those_the_processes_listen_on(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pods_are_unprivileged_and_bounded(name: str) -> None:
-    for deployment in of_kind(name, "Deployment").values():
-        pod = deployment["spec"]["template"]["spec"]
+    for workload in workloads(name):
+        pod = workload["spec"]["template"]["spec"]
         (container,) = pod["containers"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
@@ -103,8 +107,8 @@ def test_no_secret_is_rendered_and_those_that_are_named_are_references() -> None
     secret = {"GATEWAY_SINK_TOKEN", "SINK_TOKEN", "CLICKHOUSE_DSN"}
     for name in NAMES:
         assert not of_kind(name, "Secret")
-        for deployment in of_kind(name, "Deployment").values():
-            for one in deployment["spec"]["template"]["spec"]["containers"][0]["env"]:
+        for workload in workloads(name):
+            for one in workload["spec"]["template"]["spec"]["containers"][0]["env"]:
                 assert ("valueFrom" in one) == (one["name"] in secret)
 
 
@@ -157,3 +161,19 @@ def test_every_door_has_a_certificate_or_the_word_that_it_needs_none(name: str) 
         mounted = {one["mountPath"] for one in container["volumeMounts"]}
         assert (f"{prefix}_TLS_CERT_FILE" in given) == ("/tls" in mounted)
         assert {one["name"] for one in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
+
+
+def test_the_schema_is_migrated_before_an_upgrade_and_not_before_an_installation() -> None:
+    assert not of_kind("small", "Job")  # it says so
+    for name in ("default", "scaled"):
+        (job,) = of_kind(name, "Job").values()
+        assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-upgrade"
+        assert job["spec"]["activeDeadlineSeconds"] < 300  # helm's own --timeout, unless it is given one
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        writer = of_kind(name, "Deployment")["chaukas-sink-writer"]["spec"]["template"]["spec"]["containers"][0]
+        assert container["image"] == writer["image"]
+        assert [*container["command"], *container["args"]] == [*writer["command"], "--migrate-only"]
+        assert [one for one in container["env"] if one["name"] == "CLICKHOUSE_DSN"] == [
+            one for one in writer["env"] if one["name"] == "CLICKHOUSE_DSN"
+        ]
+        assert not [key for key in container if key.endswith("Probe")]

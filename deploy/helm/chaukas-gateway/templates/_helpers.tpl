@@ -29,7 +29,7 @@ app.kubernetes.io/component: {{ .component }}
   valueFrom: {secretKeyRef: {name: {{ .ref.name | quote }}, key: {{ .ref.key | quote }}}}
 {{- end -}}
 
-{{/* What every pod of ours has; `process` are its values, `module` what Python runs, `http` its status port. */}}
+{{/* What every pod of ours has; `process` are its values, `module` what Python runs, `probe` its status port, of one that stays. */}}
 {{- define "chaukas.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -64,11 +64,15 @@ name: {{ .component }}
 image: "{{ .root.Values.image.repository }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}"
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 command: ["python", "-P", "-m", "{{ .module }}"]
+{{- with .arguments }}
+args: {{ toJson . }}
+{{- end }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
 resources: {{- toYaml .process.resources | nindent 2 }}
+{{- if .probe }}
 # Starting may mean waiting for Kafka or the store; after that, who does not answer at all is started again.
 startupProbe:
   httpGet: {path: /healthz, port: {{ .probe }}{{ if .tls }}, scheme: HTTPS{{ end }}}
@@ -84,6 +88,7 @@ readinessProbe:
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 2
+{{- end }}
 {{- end -}}
 
 {{- define "chaukas.settings" -}}
