@@ -68,6 +68,7 @@ def _sessions() -> list[Panel]:
                 {_EVENTS} GROUP BY t, kind ORDER BY t""",
             ),
             stacked=True,
+            drawn="bars",
             width=10,
             height=9,
         ),
@@ -227,9 +228,12 @@ def _errors() -> list[Panel]:
             "By agent.",
             sql(
                 True,
-                A=f"""SELECT $__timeInterval(time) AS t, if(agent_name = '', agent_id, agent_name) AS agent, count() AS errors
+                A=f"""SELECT $__timeInterval(time) AS t,
+                multiIf(agent_name != '', agent_name, agent_id != '', agent_id, 'no agent') AS agent, count() AS errors
                 {source} GROUP BY t, agent ORDER BY t""",
             ),
+            stacked=True,
+            drawn="bars",
             width=8,
         ),
         rows(

@@ -34,7 +34,7 @@ def from_prometheus(url: str, board: dict[str, Any], within: Range) -> dict[int,
         for target in panel.get("targets", ()):
             for series in _query(url, target, within):
                 points = [(float(at), float(value)) for at, value in series["values"]]
-                answer.curves.append((_legend(target["legendFormat"], series["metric"]), points))
+                answer.curves.append((legend(target["legendFormat"], series["metric"]), points))
     return answers
 
 
@@ -64,6 +64,7 @@ def _query(url: str, target: dict[str, Any], within: Range) -> list[dict[str, An
     asked = {"query": target["expr"]}
     if target.get("instant"):
         path = "query"
+        asked["time"] = str(within.end)
     else:
         path = "query_range"
         step = max((within.end - within.start) // _POINTS, 5)
@@ -75,7 +76,7 @@ def _query(url: str, target: dict[str, Any], within: Range) -> list[dict[str, An
     return result
 
 
-def _legend(template: str, labels: Mapping[str, str]) -> str:
+def legend(template: str, labels: Mapping[str, str]) -> str:
     for name, value in labels.items():
         template = template.replace("{{" + name + "}}", value)
     return re.sub(r"\{\{\w+\}\}", "", template).strip() or "value"

@@ -1,9 +1,9 @@
 """A dashboard as one picture, drawn from its own queries where no Grafana is:
 
-    python -m deploy.grafana.draw operations http://127.0.0.1:9090 PICTURE.png [MINUTES]
-    python -m deploy.grafana.draw agents chdb:///DIRECTORY PICTURE.png [MINUTES]
+    python -m deploy.grafana.draw operations http://127.0.0.1:9090 PICTURE.png [MINUTES [UNTIL]]
+    python -m deploy.grafana.draw agents chdb:////DIRECTORY PICTURE.png [MINUTES [UNTIL]]
 
-Places, kinds, units, legends and colours are those of the JSON; the marks are matplotlib's (``requirements/bench.txt``).
+The last 15 minutes, or those until UNTIL (Unix seconds). Places, kinds, units, legends and colours are those of the JSON; the marks are matplotlib's (``requirements/bench.txt``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Panel = dict[str, Any]
 _WIDE, _HIGH = 0.79, 0.38
 _DPI = 100
 #: Of the picture's palette.
-_COLOURS_KEPT = 64
+_COLOURS_KEPT = 128
 #: Of Grafana's classic palette.
 _PALETTE = [
     "#7EB26D",
@@ -133,7 +133,8 @@ def _stat(axes: Any, panel: Panel, answer: Answer, within: Range, inches: tuple[
 
 def _timeseries(axes: Any, panel: Panel, answer: Answer, within: Range, inches: tuple[float, float]) -> None:
     """Gaps stay gaps; what is stacked stands on those before it; a second unit has its axis on the right."""
-    custom = panel["fieldConfig"]["defaults"]["custom"]
+    defaults = panel["fieldConfig"]["defaults"]
+    custom = defaults["custom"]
     times = sorted({at for _, points in answer.curves for at, _ in points})
     step = min((b - a for a, b in itertools.pairwise(times)), default=1)
     sides: dict[str | None, Any] = {}
@@ -146,22 +147,26 @@ def _timeseries(axes: Any, panel: Panel, answer: Answer, within: Range, inches: 
         side.yaxis.set_major_formatter(lambda value, _, name=name: _shown(panel, name, value))
         drawn: list[tuple[float, float, float]] = []
         for at, value in points:
-            if drawn and at - drawn[-1][0] > 1.5 * step and "expr" in panel["targets"][0]:
+            if drawn and at - drawn[-1][0] > 1.5 * step:
                 drawn.append((at - step / 2, math.nan, math.nan))
             base = floor.get(at, 0.0) if custom["stacking"]["mode"] == "normal" else 0.0
-            drawn.append((at, base, base + value))
+            drawn.append((at, base, value))
             floor[at] = base + value
-        at_times, below, above = zip(*drawn, strict=True)
-        colour = _colour(panel, name, number)
+        at_times, below, values = zip(*drawn, strict=True)
+        colour, shade = _colour(panel, name, number), custom["fillOpacity"] / 100
+        if custom["drawStyle"] == "bars":
+            side.bar(at_times, values, within.interval, below, color=colour, alpha=shade, align="edge")
+            continue
+        above = [base + value for base, value in zip(below, values, strict=True)]
         side.plot(at_times, above, color=colour, linewidth=1.2, marker="o", markersize=2 if len(points) < 3 else 0)
-        side.fill_between(at_times, below, above, color=colour, alpha=custom["fillOpacity"] / 100, linewidth=0)
+        side.fill_between(at_times, below, above, color=colour, alpha=shade, linewidth=0)
     for side in sides.values():
         side.spines[:].set_visible(False)
         side.tick_params(length=0, labelsize=7)
         low, high = side.get_ylim()
         flat = -low == high  # matplotlib's room around zeros
         side.set_ylim(low if low < -0.1 * high and not flat else 0.0, 1.0 if flat else high)
-        if panel["fieldConfig"]["defaults"].get("decimals") == 0:
+        if defaults.get("decimals") == 0:
             side.yaxis.get_major_locator().set_params(integer=True)
     axes.set_xlim(within.start, within.end)
     axes.grid(color=_LINES, linewidth=0.5)
@@ -207,19 +212,20 @@ def _table(axes: Any, panel: Panel, answer: Answer, within: Range, inches: tuple
     axes.set_axis_off()
     names, rows = next(iter(answer.tables.values()))
     room = int((inches[1] - 0.6) / 0.21)
-    letters = max(int((inches[0] - 0.8) / len(names) / _LETTER) - 1, 3)
+    letters = max(int((inches[0] - 0.3) / len(names) / _LETTER) - 1, 3)
+    numbers = [any(isinstance(row[column], int | float) for row in rows) for column in range(len(names))]
+    _place(axes, left=-0.5, right=0.0, bottom=0.0)
     for line, row in enumerate([names, *rows[:room]]):
         for column, value in enumerate(row):
             text = str(value) if line == 0 else _cell(panel, names[column], value)
             text = text if len(text) <= letters else text[: letters - 1] + "…"
-            right = line > 0 and isinstance(value, int | float)
             axes.text(
-                (column + (0.94 if right else 0)) / len(names),
+                (column + (0.94 if numbers[column] else 0)) / len(names),
                 1 - line * 0.21 / (inches[1] - 0.68),
                 text,
                 size=7,
                 va="top",
-                ha="right" if right else "left",
+                ha="right" if numbers[column] else "left",
                 weight="bold" if line == 0 else "normal",
                 transform=axes.transAxes,
             )
@@ -302,10 +308,10 @@ _KINDS: dict[str, Callable[[Any, Panel, Answer, Range, tuple[float, float]], Non
 }
 
 
-def main(name: str, source: str, picture: str, minutes: str = "15") -> None:
+def main(name: str, source: str, picture: str, minutes: str = "15", until: str = "") -> None:
     """`source`: the address of a Prometheus, or a store's DSN."""
     board = json.loads((DIRECTORY / f"{name}.json").read_text())
-    end = int(time.time())
+    end = int(until or time.time())
     within = Range(end - int(minutes) * 60, end, max(int(minutes) * 60 // 240, 1))
     ask = from_prometheus if source.startswith("http") else from_store
     draw(board, ask(source, board, within), within, Path(picture))

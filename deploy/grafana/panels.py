@@ -84,8 +84,13 @@ def panel(
     }
 
 
-def curves(title: str, about: str, source: Any, *, stacked: bool = False, **rest: Any) -> Panel:
-    custom = {"fillOpacity": 15, "stacking": {"mode": "normal" if stacked else "none"}}
+def curves(title: str, about: str, source: Any, *, stacked: bool = False, drawn: str = "line", **rest: Any) -> Panel:
+    """`drawn` as `bars`: counts of intervals, of which those without any have no row that a line could go down to."""
+    custom = {
+        "drawStyle": drawn,
+        "fillOpacity": 15 if drawn == "line" else 80,
+        "stacking": {"mode": "normal" if stacked else "none"},
+    }
     options = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
     return panel("timeseries", title, about, source, custom=custom, options=options, **rest)
 
