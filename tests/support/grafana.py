@@ -1,4 +1,4 @@
-"""What Grafana and its ClickHouse plugin make of a query before they send it: macros and variables."""
+"""What Grafana and its ClickHouse plugin (4.20.0) make of a query before they send it: macros and variables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def expand(sql: str, within: Range, variables: Mapping[str, Sequence[str] | None
         )
     sql = sql.replace("$__fromTime", f"toDateTime({within.start})").replace("$__toTime", f"toDateTime({within.end})")
     for macro, template in (
-        ("$__timeFilter", f"({{0}} >= toDateTime({within.start}) AND {{0}} <= toDateTime({within.end}))"),
+        ("$__timeFilter", f"{{0}} >= toDateTime({within.start}) AND {{0}} <= toDateTime({within.end})"),
         ("$__timeInterval", f"toStartOfInterval(toDateTime({{0}}), INTERVAL {within.interval} second)"),
     ):
         while f"{macro}(" in sql:

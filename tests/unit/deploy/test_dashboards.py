@@ -46,7 +46,7 @@ def test_panels_have_names_of_their_own_and_do_not_overlap(name: str) -> None:
 
 def test_macros_are_expanded_as_the_plugin_does() -> None:
     within = Range(10, 20, 5)
-    assert expand("$__timeFilter(a)", within, {}) == "(a >= toDateTime(10) AND a <= toDateTime(20))"
+    assert expand("$__timeFilter(a)", within, {}) == "a >= toDateTime(10) AND a <= toDateTime(20)"
     assert expand("$__timeInterval(a)", within, {}) == "toStartOfInterval(toDateTime(a), INTERVAL 5 second)"
     some = "$__conditionalAll(a IN (${v:sqlstring}), $v)"
     assert expand(some, within, {"v": None}) == "1 = 1"
