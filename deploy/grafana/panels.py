@@ -11,6 +11,9 @@ Steps = Sequence[tuple[str, float | None]]
 
 PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
 CLICKHOUSE = {"type": "grafana-clickhouse-datasource", "uid": "clickhouse"}
+#: Every option that Grafana's own types require, here and below: what is left out has another default in each version.
+_LEGEND = {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True}
+_TOOLTIP = {"mode": "multi", "sort": "desc"}
 #: The plugin's numbers of formats.
 _TIMESERIES, _TABLE = 0, 1
 
@@ -91,7 +94,7 @@ def curves(title: str, about: str, source: Any, *, stacked: bool = False, drawn:
         "fillOpacity": 15 if drawn == "line" else 80,
         "stacking": {"mode": "normal" if stacked else "none"},
     }
-    options = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
+    options = {"legend": _LEGEND, "tooltip": _TOOLTIP}
     return panel("timeseries", title, about, source, custom=custom, options=options, **rest)
 
 
@@ -100,16 +103,38 @@ def number(title: str, about: str, source: Any, *, width: int = 4, **rest: Any) 
     datasource, targets = source
     if datasource is PROMETHEUS:
         source = datasource, [{**target, "instant": True, "range": False} for target in targets]
-    options = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "colorMode": "value"}
+    options = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "colorMode": "value",
+        "graphMode": "none",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "percentChangeColorMode": "standard",
+        "showPercentChange": False,
+        "textMode": "auto",
+        "wideLayout": True,
+    }
     return panel("stat", title, about, source, width=width, height=4, options=options, **rest)
 
 
 def rows(title: str, about: str, source: Any, **rest: Any) -> Panel:
-    return panel("table", title, about, source, options={"cellHeight": "sm"}, **rest)
+    options = {"cellHeight": "sm", "frameIndex": 0, "showHeader": True}
+    return panel("table", title, about, source, options=options, custom={"align": "auto", "inspect": False}, **rest)
 
 
 def bars(title: str, about: str, source: Any, **rest: Any) -> Panel:
-    options = {"orientation": "horizontal", "legend": {"displayMode": "list", "placement": "bottom"}}
+    options = {
+        "orientation": "horizontal",
+        "barWidth": 0.97,
+        "fullHighlight": False,
+        "groupWidth": 0.7,
+        "legend": _LEGEND,
+        "showValue": "auto",
+        "stacking": "none",
+        "tooltip": _TOOLTIP,
+        "xTickLabelMaxLength": 0,
+        "xTickLabelRotation": 0,
+    }
     return panel("barchart", title, about, source, options=options, **rest)
 
 
