@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 
 from chaukas.spec.common.v1.events_pb2 import Event, EventBatch
 from chaukas.spec.server.v1.server_pb2 import IngestEventBatchRequest
@@ -35,6 +37,9 @@ _MAX_DEPTH = 100
 _EVENT_FIELD = b"\x0a"
 _EVENT_BATCH_TAG = 0x0A
 _EVENTS_TAG = 0x1A
+
+#: Events parsed at once to see whether they parse: more of them, or larger ones, fall out of the cache.
+_TOGETHER, _TOGETHER_BYTES = 64, 256 * 1024
 
 Span = tuple[int, int]
 
@@ -99,23 +104,6 @@ def slice_batch(data: bytes, max_events: int | None = None) -> SlicedBatch:
     return SlicedBatch(data, spans, rest)
 
 
-def slice_page(data: bytes) -> tuple[list[bytes], str]:
-    """The events' own bytes in a ``QueryEventsResponse``, and its page token. Raises :class:`WireError`.
-
-    For a page that does not parse as a whole: an event that never came through a front door may be nested as deep as protobuf
-    allows by itself, and is too deep inside a page.
-    """
-    events, token = [], b""
-    for number, start, stop in _walk(data, 0, len(data), _MAX_DEPTH):
-        if number == 1:
-            for inner, a, b in _walk(data, start, stop, _MAX_DEPTH):
-                if inner == 1:
-                    events.append(data[a:b])
-                elif inner == 2:
-                    token = data[a:b]
-    return events, token.decode("utf-8", "replace")
-
-
 def parse_events(slices: Sequence[bytes]) -> list[Event | None]:
     """Parse events cut out by this module; None for one that does not parse.
 
@@ -128,9 +116,53 @@ def parse_events(slices: Sequence[bytes]) -> list[Event | None]:
         return [_parse_event(value) for value in slices]
 
 
-def frame_batch(slices: Iterable[bytes]) -> bytes:
+def parseable(values: Sequence[bytes]) -> list[bool]:
+    """Which of `values` :func:`parse_events` would parse; costs 0.5 microseconds an event, less than parsing each by itself."""
+    found: list[bool] = []
+    for start in range(0, len(values), _TOGETHER):
+        some = values[start : start + _TOGETHER]
+        found += [True] * len(some) if _all_parse(some) else [_parse_event(value) is not None for value in some]
+    return found
+
+
+def without_unparseable_fields(event: bytes) -> tuple[bytes, list[int]]:
+    """`event` without those of its own fields for which :func:`parse_events` would refuse it, and their numbers.
+
+    For what parses by itself and is nested too deep for a page. Raises :class:`WireError` when not even the framing is sound.
+    """
+    kept, left_out, pos = [], [], 0
+    while pos < len(event):
+        *_, after = _field(event, pos, len(event), _MAX_DEPTH)
+        field = event[pos:after]
+        # What is shorter than the limit is not nested as deep.
+        if len(field) < _MAX_DEPTH - 2 or _parse_event(field) is not None:
+            kept.append(field)
+        else:
+            left_out.append(_varint32(field, 0, len(field), _MAX_TAG)[0] >> 3)
+        pos = after
+    return b"".join(kept), left_out
+
+
+def frame_batch(slices: Sequence[bytes]) -> bytes:
     """An ``IngestEventBatchRequest`` of these events."""
-    return _frame(_EVENT_BATCH_TAG, b"".join([_frame(_EVENTS_TAG, value) for value in slices]))
+    heads = map(_events_head, map(len, slices))
+    return _frame(_EVENT_BATCH_TAG, b"".join(chain.from_iterable(zip(heads, slices, strict=True))))
+
+
+@lru_cache(4096)
+def _events_head(size: int) -> bytes:
+    """Tag and length before an event; sizes repeat."""
+    return _frame_head(_EVENTS_TAG, size)
+
+
+def _all_parse(values: Sequence[bytes]) -> bool:
+    if sum(map(len, values)) > _TOGETHER_BYTES:
+        return False
+    try:
+        IngestEventBatchRequest.FromString(frame_batch(values))
+    except DecodeError:
+        return False
+    return True
 
 
 def _parse_event(value: bytes) -> Event | None:
@@ -141,15 +173,16 @@ def _parse_event(value: bytes) -> Event | None:
 
 
 def _frame(tag: int, value: bytes) -> bytes:
-    size = len(value)
-    if size < 0x80:
-        return bytes((tag, size)) + value
+    return _frame_head(tag, len(value)) + value
+
+
+def _frame_head(tag: int, size: int) -> bytes:
     head = bytearray((tag,))
     while size >= 0x80:
         head.append(size & 0x7F | 0x80)
         size >>= 7
     head.append(size)
-    return bytes(head) + value
+    return bytes(head)
 
 
 def _slice_events(data: bytes, pos: int, end: int, spans: list[Span], rest: list[Span], limit: int) -> None:

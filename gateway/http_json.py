@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaukas.spec.common.v1.events_pb2 import Event
 from chaukas.spec.common.v1.query_pb2 import QueryRequest
 from chaukas.spec.server.v1 import server_pb2
-from google.protobuf.message import DecodeError
 
 from contracts.spec_json import message_from_json, message_to_json
-from contracts.wire import slice_page
 from gateway.http_errors import to_json
 from gateway.ingest import BatchOutcome
 
@@ -24,13 +21,7 @@ def query_from_json(document: Any) -> server_pb2.QueryEventsRequest:
 
 
 def query_to_json(raw: bytes) -> bytes:
-    try:
-        response = server_pb2.QueryEventsResponse.FromString(raw).response
-    except DecodeError:  # an event in it is nested too deep for a page
-        events, token = slice_page(raw)
-        page = {"events": [message_to_json(Event.FromString(value)) for value in events], "next_page_token": token}
-        return to_json(page)
-    return to_json(message_to_json(response, defaults=True))
+    return to_json(message_to_json(server_pb2.QueryEventsResponse.FromString(raw).response, defaults=True))
 
 
 def stats_from_json(document: Any) -> server_pb2.GetEventStatsRequest:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-from chaukas.spec.common.v1.events_pb2 import Event
-from google.protobuf.message import DecodeError
 
 from contracts.dead_letters import Reason, SourceRecord
+from contracts.wire import parse_events
 from sink.route import BadRecord, Enriched
 
 TIME = pa.timestamp("ns", "UTC")
@@ -103,10 +102,9 @@ class Mapped:
 
 def parse_event(record: Enriched) -> Any:
     """The event in `record`. Raises :class:`BadRecord` when it does not parse, or is not the one the headers name."""
-    try:
-        event = Event.FromString(record.value)
-    except DecodeError:
-        raise BadRecord(Reason.UNPARSEABLE, "the value is no Event") from None
+    (event,) = parse_events((record.value,))
+    if event is None:
+        raise BadRecord(Reason.UNPARSEABLE, "the value is no Event, or is nested too deep for a page of answers")
     if event.event_id != record.headers.event_id or event.tenant_id != record.headers.tenant_id:
         raise BadRecord(Reason.FOREIGN_RECORD, "header event_id or tenant_id: not those of the value")
     return event

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from chaukas.spec.common.v1.events_pb2 import Event
 from chaukas.spec.common.v1.query_pb2 import QueryFilter
 from chaukas.spec.server.v1 import server_pb2
+from google.protobuf.struct_pb2 import Struct
 
 from contracts.identity import Identity
+from contracts.wire import parseable, without_unparseable_fields
+from runtime.logs import get_logger
 from sink.query.builder import event_confirm, event_page, rows_at
 from sink.query.engine import Deadline, Engine
 from sink.query.identity import scope_of
 from sink.query.listing import Listing, ListRequest
 from sink.query.pages import TokenCodec
 from sink.query.slices import Hints
+
+#: The key of the extension that names the fields which an answer left out.
+LEFT_OUT = "chaukas.gateway.left_out"
+
+log = get_logger(__name__)
 
 #: A field's tag and length in front of each event.
 _FRAME_BYTES = 8
@@ -52,7 +61,7 @@ class EventQueries:
             payloads = shown(await self._engine.rows(statement, deadline))
         # A row that retention or settling removed between the two reads is not there any more: the page is shorter.
         events = [payloads[row.position] for row in page.rows if row.position in payloads]
-        return response_bytes(events, page.next_page_token)
+        return response_bytes(readable(events), page.next_page_token)
 
 
 def worth_slicing(filters: QueryFilter) -> bool:
@@ -69,6 +78,32 @@ def shown(copies: Iterable[Sequence[Any]]) -> dict[tuple[Any, ...], bytes]:
         if key not in best or rank > best[key][0]:
             best[key] = (rank, removed, raw)
     return {key: raw for key, (_, removed, raw) in best.items() if not removed}
+
+
+def readable(events: list[bytes]) -> list[bytes]:
+    """`events`, each as it is if a page with it can be read.
+
+    What an earlier version stored may be nested too deep for that (the writer dead-letters it now). Such an event is shown without
+    the fields that are, and says which (an extension with :data:`LEFT_OUT`): it would cost its readers the whole page.
+    """
+    fits = parseable(events)
+    if all(fits):
+        return events
+    return [event if fit else _in_part(event) for event, fit in zip(events, fits, strict=True)]
+
+
+def _in_part(event: bytes) -> bytes:
+    kept, left_out = without_unparseable_fields(event)
+    known = Event.DESCRIPTOR.fields_by_number
+    names = [known[number].name if number in known else str(number) for number in dict.fromkeys(left_out)]
+    log.warning("event shown in part: nested too deep for a page", fields=names)
+    told = Struct()
+    told.update({LEFT_OUT: names})
+    mark = Event()
+    mark.extensions.add(type_url="type.googleapis.com/google.protobuf.Struct", value=told.SerializeToString())
+    # In front: of the extensions the processors' own is the last.
+    shown: bytes = mark.SerializeToString() + kept
+    return shown
 
 
 def response_bytes(events: Iterable[bytes], next_page_token: str) -> bytes:

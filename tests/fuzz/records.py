@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
+from chaukas.spec.server.v1.server_pb2 import QueryEventsResponse
+from google.protobuf.message import DecodeError
+
 from contracts import headers as h
 from contracts.dead_letters import Reason, SourceRecord, Stage
 from contracts.dead_letters import build as build_letter
@@ -16,6 +19,7 @@ from processors.pipeline import Output, PartitionState, process_all
 from processors.window import Window
 from sink.batch import Batch
 from sink.prepare import prepare
+from sink.query.events import response_bytes
 from tests.fuzz.outcomes import Outcomes
 from tests.fuzz.wire_shapes import WireShapes
 from tests.support.events import event
@@ -94,6 +98,11 @@ class RecordFuzzer:
         for letter in prepared.letters:
             self._outcomes.add("records sink", letter.reason)
         self._outcomes.counts["records sink", "row"] += BATCH - len(prepared.letters)
+        payloads = [raw for table in prepared.tables if table.name == "events" for raw in table.rows["raw"].to_pylist()]
+        try:
+            QueryEventsResponse.FromString(response_bytes(payloads, ""))
+        except DecodeError:
+            self._outcomes.defect(f"rows that make a page unreadable: {payloads!r:.2000}")
         if rows + len(prepared.letters) != BATCH:
             self._outcomes.defect(f"{BATCH} records became {rows} rows and {len(prepared.letters)} letters")
 

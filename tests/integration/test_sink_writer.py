@@ -16,6 +16,7 @@ from contracts.dead_letters import SourceRecord
 from contracts.v1.dead_letter_pb2 import DeadLetter
 from sink.migrate import load
 from tests.support.broker import Broker
+from tests.support.deep_event import deep_event
 from tests.support.events import event, seeded_sessions
 from tests.support.sink_process import SinkUnderTest
 from tests.support.sink_records import enriched_record, fact_record, handoff_fact
@@ -134,24 +135,27 @@ def test_what_cannot_be_stored_becomes_a_letter_and_costs_nobody_else(sink: Sink
     template = enriched_record(event(event_id="bad"), offset=0, topics=topics)
     without_headers = SourceRecord(topics.enriched, 0, 0, b"k", template.value, (), 0)
     unparseable = SourceRecord(topics.enriched, 0, 0, b"k", b"\xff\xff", template.headers, 0)
+    too_deep = enriched_record(deep_event("deep"), offset=0, topics=topics)
     no_fact = SourceRecord(topics.mcp_calls, 1, 0, None, b"", (), 0)
-    sink.produce([good[0], without_headers, unparseable, *good[1:], no_fact])
+    sink.produce([good[0], without_headers, unparseable, too_deep, *good[1:], no_fact])
     sink.start()
     sink.wait_committed()  # the letters too: they come back on the topic that the sink reads
     assert sink.stop() == 0
     assert stored(sink) == event_ids(good)
     (letters, contents) = sink.rows(
         "SELECT topic, reason, stage FROM dead_letters FINAL ORDER BY topic, reason",
-        "SELECT hex(letter) FROM dead_letters FINAL WHERE reason = 'unparseable'",
+        "SELECT hex(letter) FROM dead_letters FINAL WHERE reason = 'unparseable' ORDER BY offset",
     )
     assert letters == [
         [topics.enriched, "foreign_record", "sink"],
+        [topics.enriched, "unparseable", "sink"],
         [topics.enriched, "unparseable", "sink"],
         [topics.mcp_calls, "invalid_fact", "sink"],
     ]
     letter = DeadLetter.FromString(bytes.fromhex(contents[0][0]))
     assert letter.value == b"\xff\xff"
     assert {header.name: header.value for header in letter.headers} == dict(template.headers)
+    assert DeadLetter.FromString(bytes.fromhex(contents[1][0])).value == too_deep.value
 
 
 def test_a_stop_finishes_what_it_has_begun(sink: SinkUnderTest) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from chaukas.spec.common.v1 import events_pb2 as pb
 from chaukas.spec.common.v1.query_pb2 import SORT_ORDER_ASC, QueryFilter
@@ -32,9 +33,11 @@ from sink.query.listing import ListRequest
 from sink.query.pages import TokenCodec
 from sink.query.stats import EventStats
 from sink.query.words import WORD_PATTERN, searchable
+from sink.rows import map_events
 from sink.store import Store
+from tests.support.deep_event import deep_event
 from tests.support.events import START_NS, event
-from tests.support.stored import Copy, clear, insert_copies
+from tests.support.stored import Copy, clear, insert, insert_copies
 
 CALLER = Identity("t", None, frozenset({KeyScope.QUERY}))
 CODEC = TokenCodec(b"k" * 32)
@@ -75,6 +78,19 @@ async def test_the_answer_holds_the_stored_bytes(store: Store, engine: Engine) -
     data = await EventQueries(engine, CODEC).query_events(CALLER, request(), Deadline.after(30))
     assert copy.value in data
     assert unknown in data
+
+
+async def test_an_event_stored_too_deep_costs_no_page(store: Store, engine: Engine) -> None:
+    """An earlier version stored it; the mapping refuses it now, so the payload is put into the rows behind its back."""
+    stored = [Copy(event(event_id=name, at_ns=START_NS + number)) for number, name in enumerate(("old", "deep", "new"))]
+    rows = map_events([copy.record() for copy in stored]).table
+    payloads = rows.column("raw").to_pylist()
+    payloads[1] = deep_event("deep").SerializeToString()
+    store_rows = rows.set_column(rows.schema.get_field_index("raw"), "raw", pa.array(payloads, pa.binary()))
+    insert(store, "events", store_rows)
+    answer = await ask(engine, request())
+    assert [found.event_id for found in answer.events] == ["new", "deep", "old"]
+    assert [found.HasField("metadata") for found in answer.events] == [False, False, False]
 
 
 async def test_no_empty_last_page(store: Store, engine: Engine) -> None:

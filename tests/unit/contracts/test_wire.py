@@ -9,7 +9,17 @@ from google.protobuf.message import DecodeError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from contracts.wire import TooManyEvents, WireError, frame_batch, parse_events, slice_batch, slice_single
+from contracts.wire import (
+    TooManyEvents,
+    WireError,
+    frame_batch,
+    parse_events,
+    parseable,
+    slice_batch,
+    slice_single,
+    without_unparseable_fields,
+)
+from tests.support.deep_event import deep_event
 from tests.support.events import event
 
 
@@ -192,6 +202,33 @@ def test_an_event_nested_deeper_than_a_page_of_answers_allows_does_not_parse() -
     for _ in range(33):
         value = field(1, 2, field(2, 2, field(5, 2, value)))
     assert parse_events([field(90, 2, value)]) == [None]
+
+
+@settings(deadline=None)
+@given(st.lists(messages() | st.sampled_from([b"", b"\xff", deep_event("deep").SerializeToString()]), max_size=200))
+def test_parseable_is_what_parses(values: list[bytes]) -> None:
+    assert parseable(values) == [event is not None for event in parse_events(values)]
+
+
+def test_large_events_are_looked_at_one_by_one() -> None:
+    large = event(event_id="large", tags=["x" * 200_000]).SerializeToString()
+    assert parseable([large, b"\xff", large, large]) == [True, False, True, True]
+
+
+def test_of_an_event_that_is_too_deep_only_the_deep_field_is_left_out() -> None:
+    deep = deep_event("deep")
+    group = b"\x8b\x01" * 99 + b"\x8c\x01" * 99  # unknown, and as deep
+    kept, left_out = without_unparseable_fields(deep.SerializeToString() + group)
+    assert left_out == [pb.Event.DESCRIPTOR.fields_by_name["metadata"].number, 17]
+    deep.ClearField("metadata")
+    assert parse_events([kept]) == [deep]
+
+
+@settings(deadline=None)
+@given(messages())
+def test_what_parses_keeps_all_its_fields(value: bytes) -> None:
+    if parseable([value]) == [True]:
+        assert without_unparseable_fields(value) == (value, [])
 
 
 def test_counting_stops_at_the_limit() -> None:

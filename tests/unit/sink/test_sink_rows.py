@@ -10,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.dead_letters import Reason
+from sink.batch import Batch
 from sink.event_rows import SCHEMA
+from sink.prepare import prepare
 from sink.route import Enriched, enriched
 from sink.rows import CHUNK, map_events
 from sink.search_text import STRUCT_TEXT_MAX_BYTES, struct_text
 from sink.times import MAX_NS, MIN_NS
 from tests.support.any_message import any_message
+from tests.support.deep_event import deep_event
 from tests.support.events import START_NS, event, seeded_sessions
-from tests.support.sink_records import RECEIVED_NS, enriched_record
+from tests.support.sink_records import RECEIVED_NS, TOPICS, enriched_record
 
 
 def mapped(event: pb.Event, **options: Any) -> dict[str, Any]:
@@ -159,6 +162,15 @@ def test_a_value_that_does_not_parse_or_is_another_event_is_bad() -> None:
         (Reason.FOREIGN_RECORD, other.value),
     ]
     assert result.rows == [record]
+
+
+@pytest.mark.parametrize("marks", [{}, {"conflicts_with": 3}], ids=["event", "conflict"])
+def test_an_event_too_deep_for_a_page_is_no_row(marks: dict[str, Any]) -> None:
+    good = enriched_record(event(event_id="good"), offset=1)
+    deep = enriched_record(deep_event("deep"), offset=2, **marks)
+    prepared = prepare(Batch([good, deep, good]), TOPICS)
+    assert [(table.name, table.sources) for table in prepared.tables] == [("events", [good, good])]
+    assert [(letter.offset, letter.reason) for letter in prepared.letters] == [(2, Reason.UNPARSEABLE)]
 
 
 def test_times() -> None:

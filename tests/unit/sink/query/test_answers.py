@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 from chaukas.spec.common.v1 import events_pb2 as pb
 from chaukas.spec.server.v1 import server_pb2
+from google.protobuf import json_format, struct_pb2
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,9 +12,12 @@ from contracts.topics import MIB
 from contracts.v1.facts_pb2 import HandoffFact
 from sink.query.answers import checked, set_if_known, set_position, set_time
 from sink.query.errors import QueryTooCostly
-from sink.query.events import response_bytes, shown
+from sink.query.events import LEFT_OUT, readable, response_bytes, shown
 from sink.query.stats import type_name
 from sink.times import MAX_NS, MIN_NS
+from tests.support.deep_event import deep_event
+from tests.support.events import event
+from tests.support.sink_records import enriched_value
 
 
 @given(
@@ -33,6 +38,26 @@ def test_bytes_of_events_are_not_touched() -> None:
     unknown_field = b"\xfa\x7f\x03abc"
     event = b"\x0a\x01a" + unknown_field + b"\x0a\x01b"
     assert event in response_bytes([event], "")
+
+
+def test_an_event_too_deep_for_a_page_is_shown_without_what_is_too_deep() -> None:
+    good, deep = event(event_id="good").SerializeToString(), enriched_value(deep_event("deep"))
+    with pytest.raises(DecodeError):
+        server_pb2.QueryEventsResponse.FromString(response_bytes([good, deep], "token"))
+    shown_good, shown_deep = readable([good, deep])
+    assert shown_good == good
+    page = server_pb2.QueryEventsResponse.FromString(response_bytes([shown_good, shown_deep], "token")).response
+    assert page.next_page_token == "token"
+    found = page.events[1]
+    mark, ours = found.extensions
+    told = struct_pb2.Struct()
+    assert mark.Unpack(told)
+    assert json_format.MessageToDict(told) == {LEFT_OUT: ["metadata"]}
+    assert ours.Unpack(told)
+    assert list(told) == ["chaukas.gateway"]
+    wanted = event(event_id="deep")
+    wanted.extensions.extend(found.extensions)
+    assert found == wanted
 
 
 def test_type_names() -> None:
