@@ -97,7 +97,10 @@ class _Rule(_Model):
             try:
                 parse_path(path, keeps_type=self.action != "drop" or bool(self.patterns))
             except WrongPath as error:
-                raise ValueError(f"paths: `{path}`: {error}") from None
+                said = (
+                    str(error).encode(errors="backslashreplace").decode()
+                )  # a path can name half a character (a lone surrogate)
+                raise ValueError(f"paths: `{path}`: {said}") from None
         return self
 
 
@@ -195,6 +198,9 @@ def parse_rules(text: str) -> RedactionRules:
         raise InvalidRules(f"no YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise InvalidRules("no YAML: nested too deeply") from None
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        # PyYAML's own constructors: `2026-99-99`, `!!bool x`, a number of 5,000 digits.
+        raise InvalidRules(f"no YAML: a value is not what it looks like, or is said to be ({error})") from None
     try:
         return RedactionRules(_File.model_validate(content).tenants)
     except ValidationError as error:
@@ -246,7 +252,9 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode):
+                continue
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
             seen.add(key.value)

@@ -10,6 +10,7 @@ refused, `..` and wildcards pass over it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -100,7 +101,7 @@ def parse_path(path: str, *, keeps_type: bool) -> tuple[Step, ...]:
 def _steps(path: str) -> tuple[Step, ...]:
     try:
         query: Any = jsonpath.compile(path)
-    except jsonpath.JSONPathError as error:
+    except (jsonpath.JSONPathError, re.error) as error:  # re: of a filter
         raise WrongPath(f"no JSONPath: {str(error).splitlines()[0]}") from None
     steps: list[Step] = []
     for segment in getattr(query, "segments", ()):

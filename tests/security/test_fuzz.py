@@ -44,6 +44,10 @@ def test_a_defect_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(200):
         parsers.one()
     assert any("ZeroDivisionError" in defect for defect in outcomes.defects)
+    monkeypatch.setattr("tests.fuzz.configured.parse_rules", lambda text: [][0])
+    for _ in range(200):
+        parsers.one()
+    assert any("redaction rules" in defect and "IndexError" in defect for defect in outcomes.defects)
     before = len(outcomes.defects)
     monkeypatch.setattr("processors.pipeline.pair", lambda state, event: 1 / 0)
     records = RecordFuzzer(source, shapes, outcomes)

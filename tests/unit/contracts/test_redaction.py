@@ -51,6 +51,7 @@ def test_paths_become_steps(path: str, steps: tuple[Step, ...]) -> None:
         ("metadata | tags", "whole event"),
         ("$", "whole event"),
         ("message..", "no JSONPath"),
+        ("metadata[?@.a =~ /(/]", "no JSONPath"),
         ("llm_invocation.temperature", "only numbers"),
     ],
 )
@@ -124,6 +125,18 @@ GOOD = {"name": "good", "paths": ["tags"], "action": "drop"}
         ("version: 1\nversion: 1\ntenants: {}", "'version' is given twice"),
         ("version: 1\ntenants: {t: {}, t: {}}", "'t' is given twice"),
         ("version: [1", "no YAML"),
+        ("{[version]: 1}", "no YAML"),
+        (
+            "version: 2026-99-99",
+            "no YAML: a value is not what it looks like, or is said to be (month must be in 1..12)",
+        ),
+        ("version: !!int x", "no YAML: a value"),
+        ("version: !!bool x", "no YAML: a value"),
+        ("version: !!timestamp x", "no YAML: a value"),
+        ("version: !!set [x]", "no YAML"),
+        (f"version: {'9' * 5000}", "no YAML: a value"),
+        (f"version: {'1:' * 400}1.5", "no YAML: a value"),
+        (rules({**GOOD, "paths": ["['\\ud800']"]}), "Event has no field `\\ud800`"),
         (rules({"name": "r", "action": "drop"}), "tenants.t.rules[0] (r): needs `paths` or `patterns`"),
         (
             rules(GOOD, {"name": "r", "paths": ["event_id"], "action": "drop"}),
