@@ -15,12 +15,14 @@ from contracts.errors import Overloaded
 from contracts.identity import NO_LIMITS, Identity, RateLimits
 from gateway.admission import NOTHING_ACCEPTED
 from gateway.metrics import GatewayMetrics
-from runtime.rate_limit import RateLimit
+from runtime.rate_limit import RateLimit, RateTable
 from runtime.settings import GatewaySettings
 
 #: Most keys, and most tenants, whose use is remembered; those that owe nothing are forgotten first.
 _REMEMBERED = 10_000
 _KINDS = ("events", "bytes")
+#: Whose (a key's or a tenant's), which kind, and its name.
+_Name = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Quotas:
         self._metrics = metrics
         self._monotonic = monotonic
         self._callers: dict[tuple[str, str], Quota] = {}
-        self._rates: dict[tuple[str, ...], RateLimit] = {}
+        self._rates = RateTable(2 * len(_KINDS) * _REMEMBERED)
 
     def charge(self, identity: Identity) -> Charge:
         """For one call of this caller."""
@@ -147,16 +149,15 @@ class Quotas:
         """Made anew when a key's entry was read again; what it owes stays."""
         tenant, key = identity.tenant_id, identity.key_id
         own, rules = identity.limits, self._rules
+        rates: dict[_Name, float | None] = {}
+        for kind in _KINDS:
+            rates["key", kind, tenant, key] = own.rate(kind) if own.rate(kind) is not None else rules.key.rate(kind)
+            rates["tenant", kind, tenant] = rules.tenant.rate(kind)
+        limited = {name: rate for name, rate in rates.items() if rate is not None}
+        if self._rates.make_room(limited, self._monotonic()):
+            self._callers.clear()
         limits = {
-            kind: tuple(
-                self._limit(whose, kind, rate, name)
-                for whose, name, rate in (
-                    ("key", (tenant, key), own.rate(kind) if own.rate(kind) is not None else rules.key.rate(kind)),
-                    ("tenant", (tenant,), rules.tenant.rate(kind)),
-                )
-                if rate is not None
-            )
-            for kind in _KINDS
+            kind: tuple(self._limit(name, rate) for name, rate in limited.items() if name[1] == kind) for kind in _KINDS
         }
         quota = Quota(identity, limits["events"], limits["bytes"], self._monotonic)
         if len(self._callers) >= _REMEMBERED:
@@ -164,28 +165,16 @@ class Quotas:
         self._callers[tenant, key] = quota
         return quota
 
-    def _limit(self, whose: str, kind: str, rate: float, name: tuple[str, ...]) -> _Limit:
+    def _limit(self, name: _Name, rate: float) -> _Limit:
+        whose, kind = name[:2]
         granted = rate / self._rules.processes
         burst = max(1.0, granted * self._rules.burst_seconds)
-        found = self._rates.get((whose, kind, *name))
-        if found is None:
-            if len(self._rates) >= 4 * _REMEMBERED:
-                self._forget()
-            found = self._rates[whose, kind, *name] = RateLimit(granted, burst)
-        elif (found.rate, found.burst) != (granted, burst):  # another limit than before: it begins full
-            found = self._rates[whose, kind, *name] = RateLimit(granted, burst)
+        found = self._rates.limit(name, granted, burst)
         return _Limit(found, "the API key's" if whose == "key" else "the tenant's", self._counter(f"{whose}_{kind}"))
 
     def _counter(self, quota: str) -> Callable[[], None]:
         counter = self._metrics.quota_refused.labels(quota)
         return lambda: counter.inc()
-
-    def _forget(self) -> None:
-        now = self._monotonic()
-        self._rates = {name: rate for name, rate in self._rates.items() if not rate.is_full(now)}
-        self._callers.clear()
-        while len(self._rates) >= 4 * _REMEMBERED:
-            del self._rates[next(iter(self._rates))]
 
 
 def _take(limits: tuple[_Limit, ...], amount: int, now: float, what: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Hashable
+
 #: Less is rounding: who waited as told must not be refused.
 _EXACT_SECONDS = 1e-6
 
@@ -40,3 +42,32 @@ class RateLimit:
     def is_full(self, now: float) -> bool:
         """Nothing is owed: forgetting the limit and making it anew changes nothing."""
         return self._full_at <= now
+
+
+class RateTable:
+    """Limits by name, made when first asked for; `most` of them are remembered."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._limits: dict[Hashable, RateLimit] = {}
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    def make_room(self, names: Collection[Hashable], now: float) -> bool:
+        """Before `names` are asked for. Whether others were forgotten, of which nobody may go on using one: when there are too many,
+        those that owe nothing (made anew they are the same), then the oldest."""
+        most = self._most - sum(name not in self._limits for name in names)
+        if len(self._limits) <= most:
+            return False
+        self._limits = {name: each for name, each in self._limits.items() if name in names or not each.is_full(now)}
+        for name in [name for name in self._limits if name not in names][: max(len(self._limits) - most, 0)]:
+            del self._limits[name]
+        return True
+
+    def limit(self, name: Hashable, rate: float, burst: float) -> RateLimit:
+        """Of another rate or burst than before it begins full."""
+        found = self._limits.get(name)
+        if found is None or (found.rate, found.burst) != (rate, burst):
+            found = self._limits[name] = RateLimit(rate, burst)
+        return found

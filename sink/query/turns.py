@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from contracts.errors import Overloaded
-from runtime.rate_limit import RateLimit
+from runtime.rate_limit import RateLimit, RateTable
 from sink.query.engine import Deadline
 from sink.query.errors import QueryTimedOut
 
@@ -49,7 +49,7 @@ class Turns:
         self._running: dict[str, int] = {}
         #: By tenant, the next in turn first.
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        self._budgets: dict[str, RateLimit] = {}
+        self._budgets = RateTable(_REMEMBERED)
 
     @contextlib.asynccontextmanager
     async def turn(self, tenant: str, deadline: Deadline) -> AsyncIterator[None]:
@@ -70,11 +70,8 @@ class Turns:
         if not seconds:
             return None
         now = self._monotonic()
-        budget = self._budgets.get(tenant)
-        if budget is None:
-            if len(self._budgets) >= _REMEMBERED:
-                self._budgets = {name: each for name, each in self._budgets.items() if not each.is_full(now)}
-            budget = self._budgets[tenant] = RateLimit(seconds / 60, seconds)
+        self._budgets.make_room((tenant,), now)
+        budget = self._budgets.limit(tenant, seconds / 60, seconds)
         # What a query takes is known when it ends; until then it may begin when nothing is owed.
         wait = budget.wait(0, now)
         if wait:

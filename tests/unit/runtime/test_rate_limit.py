@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.rate_limit import RateLimit
+from runtime.rate_limit import RateLimit, RateTable
 
 RATES = st.floats(0.1, 1e7)
 AMOUNTS = st.floats(0.001, 1e6)
@@ -57,3 +57,30 @@ def test_never_more_than_burst_and_rate_and_the_wait_is_exact(
         passed += amount
         largest = max(largest, amount)
         assert passed <= burst + rate * now * 1.001 + largest + 1e-3
+
+
+def test_a_table_forgets_those_that_owe_nothing_first() -> None:
+    table = RateTable(4)
+    limits = {name: table.limit(name, 1.0, 10.0) for name in "abcd"}
+    assert not table.make_room("abcd", 0.0)
+    for name in "ac":
+        limits[name].take(5, 0.0)
+    assert table.make_room("de", 1.0)
+    assert [table.limit(name, 1.0, 10.0) is limits[name] for name in "acdb"] == [True, True, True, False]
+
+
+def test_a_table_of_debtors_forgets_the_oldest_but_not_who_asks() -> None:
+    table = RateTable(3)
+    limits = {name: table.limit(name, 1.0, 10.0) for name in "abc"}
+    for limit in limits.values():
+        limit.take(5, 0.0)
+    assert table.make_room("ade", 1.0)
+    assert len(table) == 1
+    assert table.limit("a", 1.0, 10.0) is limits["a"]
+
+
+def test_another_rate_of_one_name_begins_full() -> None:
+    table = RateTable(3)
+    table.limit("a", 1.0, 10.0).take(10, 0.0)
+    assert table.limit("a", 1.0, 10.0).wait(1, 0.0) > 0
+    assert table.limit("a", 1.0, 20.0).wait(20, 0.0) == 0
