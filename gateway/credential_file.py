@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from gateway.metrics import GatewayMetrics
-from runtime.files import version
+from runtime.files import ReloadedFiles
 from runtime.health import Readiness
 from runtime.logs import get_logger
 
@@ -31,34 +31,21 @@ class CredentialFile(Generic[T]):
         readiness: Readiness,
         metrics: GatewayMetrics,
     ) -> None:
-        self._paths = paths
-        self._read = read
-        self._errors = errors
+        self._file = ReloadedFiles(paths, read, errors, self._refused)
+        self._path = paths[0]
         self._condition = condition
         self._readiness = readiness
         self._metrics = metrics
-        self._version: object = None
-        self._problem = ""
 
     def changed(self) -> T | None:
         """What it holds now; None when that is what it held, or cannot be read. Blocks for a look, or a read."""
-        found = version(*self._paths)
-        if found == self._version and found[0] is not None:
-            return None
-        try:
-            loaded = self._read()
-        except self._errors as error:
-            self._metrics.key_reload_failures.inc()
-            if str(error) != self._problem:
-                self._problem = str(error)
-                log.error(
-                    "key_file_unreadable",
-                    problem=self._problem,
-                    in_force="what was read before",
-                    file=str(self._paths[0]),
-                )
-                self._readiness.set(self._condition, self._problem)
-            return None
-        self._version, self._problem = found, ""
-        self._readiness.set(self._condition)
+        loaded = self._file.changed()
+        if loaded is not None:
+            self._readiness.set(self._condition)
         return loaded
+
+    def _refused(self, problem: str, is_new: bool) -> None:
+        self._metrics.key_reload_failures.inc()
+        if is_new:
+            log.error("key_file_unreadable", problem=problem, in_force="what was read before", file=str(self._path))
+            self._readiness.set(self._condition, problem)

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 
-from runtime.files import version
+from runtime.files import ReloadedFiles
 from runtime.logs import get_logger
 from runtime.settings.base import InvalidSettings
 from runtime.settings.tls import ListeningSettings
@@ -61,13 +61,11 @@ class _Reloaded(Generic[T]):
 
     def __init__(self, files: TlsFiles, load: Callable[[TlsFiles], T], monotonic: Callable[[], float]) -> None:
         """Blocks for a read. Raises :class:`UnusableCertificate`."""
-        self._files = files
-        self._load = load
+        self._paths = files.present()
+        self._files = ReloadedFiles(self._paths, lambda: load(files), (UnusableCertificate,), _refused)
         self._monotonic = monotonic
         self._looked_at = monotonic()
-        self._version = version(*files.present())
-        self._problem = ""
-        self.value = load(files)
+        self.value = self._files.read()
 
     def look(self) -> bool:
         """Whether :attr:`value` is new. Blocks for a look at the files, at most every second, or their read."""
@@ -75,19 +73,17 @@ class _Reloaded(Generic[T]):
         if now - self._looked_at < _LOOK_SECONDS:
             return False
         self._looked_at = now
-        found = version(*self._files.present())
-        if found == self._version:
+        loaded = self._files.changed()
+        if loaded is None:
             return False
-        try:
-            self.value = self._load(self._files)
-        except UnusableCertificate as error:
-            if str(error) != self._problem:
-                self._problem = str(error)
-                log.error("certificate_unusable", problem=self._problem, remedy="the one read before stays in force")
-            return False
-        self._version, self._problem = found, ""
-        log.info("certificate_loaded", files=[str(path) for path in self._files.present()])
+        self.value = loaded
+        log.info("certificate_loaded", files=[str(path) for path in self._paths])
         return True
+
+
+def _refused(problem: str, is_new: bool) -> None:
+    if is_new:
+        log.error("certificate_unusable", problem=problem, remedy="the one read before stays in force")
 
 
 class ServerCertificates:
