@@ -1,4 +1,4 @@
-"""The rules of DESIGN.md one by one, in small stories: what a reader would otherwise have to dig out of the oracle."""
+"""The rules of docs/processing.md one by one, in small stories: what a reader would otherwise have to dig out of the oracle."""
 
 from __future__ import annotations
 
