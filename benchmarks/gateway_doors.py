@@ -7,12 +7,11 @@ Rounds in turn; the medians of CPU (user and system of the whole process, librdk
 from __future__ import annotations
 
 import statistics
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from benchmarks.brokers import running_broker
 from benchmarks.load import SDK_BATCH, processes
 from benchmarks.load.plan import Plan
 from benchmarks.load.processes import LIBRDKAFKA, Target
@@ -46,15 +45,10 @@ class Cost:
 
 @contextmanager
 def bench() -> Iterator[Bench]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        broker = Broker.prepare(Path(directory))
-        broker.start()
-        try:
-            kafka = broker.create_topics("bench.", partitions=PARTITIONS)
-            with processes.nothing() as nothing, processes.gateway(kafka, Path(directory)) as gateway:
-                yield Bench(broker, kafka, gateway, nothing)
-        finally:
-            broker.close()
+    with running_broker() as (broker, directory):
+        kafka = broker.create_topics("bench.", partitions=PARTITIONS)
+        with processes.nothing() as nothing, processes.gateway(kafka, directory) as gateway:
+            yield Bench(broker, kafka, gateway, nothing)
 
 
 def run_batch() -> Iterator[Result]:

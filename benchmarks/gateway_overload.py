@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,12 +22,12 @@ from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.brokers import running_broker
 from benchmarks.gateway_load import Plan
 from benchmarks.load import processes
 from benchmarks.measure import Result
 from contracts import headers as h
 from runtime.settings import KafkaSettings
-from tests.support.broker import Broker
 from tests.support.fault_proxy import slow
 
 MIB = 1024 * 1024
@@ -86,18 +84,13 @@ class Sampler(threading.Thread):
 
 
 def run() -> Iterator[Result]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        broker = Broker.prepare(Path(directory), proxied=["gateway"])
-        broker.start()
-        try:
-            direct = broker.create_topics("overload.", partitions=8)
-            proxied = broker.settings("overload.", through="gateway")
-            bound = {"GATEWAY_INFLIGHT_MAX_BYTES": str(BOUND_BYTES)}
-            with processes.gateway(proxied, Path(directory), tenant_id=TENANT, environment=bound) as gateway:
-                broker.proxies["gateway"].set(up=slow(bytes_per_second=KAFKA_BYTES_PER_SECOND))
-                yield from _measure(gateway, direct)
-        finally:
-            broker.close()
+    with running_broker(["gateway"]) as (broker, directory):
+        direct = broker.create_topics("overload.", partitions=8)
+        proxied = broker.settings("overload.", through="gateway")
+        bound = {"GATEWAY_INFLIGHT_MAX_BYTES": str(BOUND_BYTES)}
+        with processes.gateway(proxied, directory, tenant_id=TENANT, environment=bound) as gateway:
+            broker.proxies["gateway"].set(up=slow(bytes_per_second=KAFKA_BYTES_PER_SECOND))
+            yield from _measure(gateway, direct)
 
 
 def _measure(gateway: processes.Target, kafka: KafkaSettings) -> Iterator[Result]:

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import json
 import statistics
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine, plot, report
+from benchmarks.brokers import running_broker
 from benchmarks.gateway_doors import PARTITIONS
 from benchmarks.load import processes
 from benchmarks.load.plan import Plan
 from benchmarks.load.processes import Target
 from benchmarks.measure import Result
-from tests.support.broker import Broker
 
 NAME = "gateway-saturation"
 MIB = 1024 * 1024
@@ -57,18 +55,13 @@ class Step:
 
 
 def run() -> Iterator[Result]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        broker = Broker.prepare(Path(directory))
-        broker.start()
-        try:
-            kafka = broker.create_topics("bench.", partitions=PARTITIONS)
-            with processes.gateway(kafka, Path(directory), environment=BOUNDS) as gateway:
-                curves, again = {}, {}
-                for name, plan in KINDS.items():
-                    curves[name] = _curve(gateway, plan)
-                    again[name] = _most(gateway, plan, seed=50)
-        finally:
-            broker.close()
+    with running_broker() as (broker, directory):
+        kafka = broker.create_topics("bench.", partitions=PARTITIONS)
+        with processes.gateway(kafka, directory, environment=BOUNDS) as gateway:
+            curves, again = {}, {}
+            for name, plan in KINDS.items():
+                curves[name] = _curve(gateway, plan)
+                again[name] = _most(gateway, plan, seed=50)
     _keep(curves)
     for name, (most, steps) in curves.items():
         half = min(steps, key=lambda step: abs(step.offered - HALF * most))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
+from benchmarks.brokers import running_broker
 from benchmarks.gateway_doors import PARTITIONS, WARM_SECONDS, cost_of
 from benchmarks.load import SDK_BATCH, processes
 from benchmarks.load.plan import Plan
 from benchmarks.measure import Result
-from tests.support.broker import Broker
 from tests.support.otlp import Collector
 
 NAME = "gateway-tracing"
@@ -31,15 +29,12 @@ _PLANS = {
 
 def run() -> Iterator[Result]:
     collector = Collector()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory, ExitStack() as running:
-        broker = Broker.prepare(Path(directory))
-        broker.start()
-        running.callback(broker.close)
+    with running_broker() as (broker, directory), ExitStack() as running:
         running.callback(collector.close)
         kafka = broker.create_topics("bench.", partitions=PARTITIONS)
         gateways = {}
         for number, (name, ratio) in enumerate({_OFF: "", **_RATIOS}.items()):
-            own = Path(directory) / f"gateway-{number}"
+            own = directory / f"gateway-{number}"
             own.mkdir()
             on = {"TRACING_OTLP_ENDPOINT": collector.endpoint, "TRACING_SAMPLE_RATIO": ratio} if ratio else {}
             gateways[name] = running.enter_context(processes.gateway(kafka, own, environment=on))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,13 +18,13 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.brokers import running_broker
 from benchmarks.gateway_doors import PARTITIONS
 from benchmarks.load import processes
 from benchmarks.load.plan import Plan, Tally
 from benchmarks.load.processes import Target
 from benchmarks.measure import Result
 from runtime.settings import KafkaSettings
-from tests.support.broker import Broker
 
 NAME = "gateway-workers"
 #: Batches of 100 a second of each worker: an eighth of a core, so that broker and callers have room on two cores, too.
@@ -38,14 +37,9 @@ GOAL = 1 / 1.8
 
 
 def run() -> Iterator[Result]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        broker = Broker.prepare(Path(directory) / "kafka")
-        broker.start()
-        try:
-            kafka = broker.create_topics("bench.", partitions=PARTITIONS)
-            yield from _measure(kafka, Path(directory))
-        finally:
-            broker.close()
+    with running_broker() as (broker, directory):
+        kafka = broker.create_topics("bench.", partitions=PARTITIONS)
+        yield from _measure(kafka, directory)
 
 
 def _measure(kafka: KafkaSettings, directory: Path) -> Iterator[Result]:

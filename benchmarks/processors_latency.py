@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 import psutil
 from confluent_kafka import Consumer, TopicPartition
 
+from benchmarks.brokers import running_broker
 from benchmarks.measure import Result
 from benchmarks.processors_steps import PARTITIONS, stream
 from benchmarks.processors_worker import fill
@@ -44,14 +44,9 @@ MIB = 1024 * 1024
 
 
 def run() -> Iterator[Result]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        broker = Broker.prepare(Path(directory))
-        broker.start()
-        try:
-            yield from _latencies(broker.create_topics("latency.", partitions=PARTITIONS), Path(directory))
-            yield from _slow_downstream(broker, Path(directory))
-        finally:
-            broker.stop()
+    with running_broker() as (broker, directory):
+        yield from _latencies(broker.create_topics("latency.", partitions=PARTITIONS), directory)
+        yield from _slow_downstream(broker, directory)
 
 
 def _latencies(kafka: KafkaSettings, directory: Path) -> Iterator[Result]:

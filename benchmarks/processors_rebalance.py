@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
 
+from benchmarks.brokers import running_broker
 from benchmarks.measure import Result
 from benchmarks.processors_steps import stream
 from contracts import headers as h
 from contracts.v1.enrichment_pb2 import Enrichment
 from processors.intake import RawRecord
 from runtime.settings import KafkaSettings
-from tests.support.broker import Broker
 from tests.support.processors import RawTopic, Worker, Workers
 from tests.support.waiting import wait_for
 
@@ -35,16 +33,11 @@ SESSION_SECONDS = 6
 
 
 def run() -> Iterator[Result]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        broker = Broker.prepare(Path(directory))
-        broker.start()
-        try:
-            kafka = broker.create_topics("rebalance.", partitions=PARTITIONS)
-            live = _fill(kafka)
-            with Workers(kafka, Path(directory), WINDOW) as workers:
-                yield from _pauses(workers, live)
-        finally:
-            broker.stop()
+    with running_broker() as (broker, directory):
+        kafka = broker.create_topics("rebalance.", partitions=PARTITIONS)
+        live = _fill(kafka)
+        with Workers(kafka, directory, WINDOW) as workers:
+            yield from _pauses(workers, live)
 
 
 def _fill(kafka: KafkaSettings) -> list[RawRecord]:

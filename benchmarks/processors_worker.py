@@ -7,7 +7,6 @@ enriched, so that neither start nor Faust's own two seconds count, to the moment
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,10 +15,10 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.brokers import running_broker
 from benchmarks.measure import Result
 from benchmarks.processors_steps import PARTITIONS, stream
 from runtime.settings import KafkaSettings
-from tests.support.broker import Broker
 from tests.support.processors import RawTopic, Workers
 from tests.support.waiting import wait_for
 
@@ -37,18 +36,13 @@ class Round:
 
 
 def run() -> Iterator[Result]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        broker = Broker.prepare(Path(directory))
-        broker.start()
-        try:
-            kafka = broker.create_topics("bench.", partitions=PARTITIONS)
-            fill(kafka)
-            rounds: dict[str, list[Round]] = {"processors": [], "benchmarks.processors_bare": []}
-            for number in range(ROUNDS):
-                for module, measured in sorted(rounds.items(), reverse=bool(number % 2)):
-                    measured.append(one_round(kafka, Path(directory), module))
-        finally:
-            broker.stop()
+    with running_broker() as (broker, directory):
+        kafka = broker.create_topics("bench.", partitions=PARTITIONS)
+        fill(kafka)
+        rounds: dict[str, list[Round]] = {"processors": [], "benchmarks.processors_bare": []}
+        for number in range(ROUNDS):
+            for module, measured in sorted(rounds.items(), reverse=bool(number % 2)):
+                measured.append(one_round(kafka, directory, module))
     pairs = list(zip(*rounds.values(), strict=True))
     for what, attribute, goal in (("wall", "wall_seconds", 1 / 0.9), ("CPU", "cpu_seconds", 1 / 0.75)):
         # Neighbours share the machine's mood: the median of their ratios, not the ratio of medians.

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -24,13 +22,13 @@ from chaukas.spec.common.v1 import query_pb2
 from chaukas.spec.server.v1 import server_pb2, server_pb2_grpc
 from confluent_kafka import Producer
 
+from benchmarks.brokers import running_broker
 from benchmarks.measure import Result
 from benchmarks.sink_records import records
 from contracts.dead_letters import SourceRecord
 from contracts.identity import IDENTITY_METADATA, Identity, Scope
 from runtime.kafka import durable_producer, producer_config
 from runtime.settings import KafkaSettings, SinkSettings, load
-from tests.support.broker import Broker
 from tests.support.events import event
 from tests.support.sink_process import SinkUnderTest
 from tests.support.sink_records import RECEIVED_NS, enriched_record
@@ -50,19 +48,14 @@ TENANT = "tenant"
 
 
 def run() -> Iterator[Result]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        broker = Broker.prepare(Path(directory) / "kafka")
+    with running_broker() as (broker, directory):
+        age = str(load(SinkSettings).batch_age_seconds)  # the product's, not that of tests
+        environment = {"SINK_GRPC_PORT": "0", "SINK_BATCH_AGE_SECONDS": age}
+        sink = SinkUnderTest(broker.create_topics("visible.", PARTITIONS), directory, environment)
         try:
-            broker.start()
-            age = str(load(SinkSettings).batch_age_seconds)  # the product's, not that of tests
-            environment = {"SINK_GRPC_PORT": "0", "SINK_BATCH_AGE_SECONDS": age}
-            sink = SinkUnderTest(broker.create_topics("visible.", PARTITIONS), Path(directory), environment)
-            try:
-                yield from _measure(sink)
-            finally:
-                sink.close()
+            yield from _measure(sink)
         finally:
-            broker.stop()
+            sink.close()
 
 
 def _measure(sink: SinkUnderTest) -> Iterator[Result]:

@@ -9,7 +9,6 @@ work is from that. Merges are stopped in both: they would be charged to whicheve
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import psutil
 import pyarrow as pa
 from prometheus_client import CollectorRegistry
 
+from benchmarks.brokers import running_broker
 from benchmarks.measure import Result
 from benchmarks.sink_records import records
 from contracts.dead_letters import SourceRecord
@@ -36,7 +36,6 @@ from sink.migrate import migrate
 from sink.prepare import Prepared, prepare
 from sink.store import Store
 from sink.writer import Writer, arrow_insert
-from tests.support.broker import Broker
 
 EVENTS = 300_000
 PARTITIONS = 4
@@ -106,17 +105,12 @@ def _cpu_of_librdkafka() -> float:
 def run() -> Iterator[Result]:
     # As the process does: see sink/__main__.py.
     garbage.arrange(writes=True)
-    with tempfile.TemporaryDirectory() as directory:
-        broker = Broker.prepare(Path(directory) / "kafka")
-        try:
-            broker.start()
-            kafka = broker.create_topics("bench.", PARTITIONS)
-            sources = records(EVENTS, kafka.topics, PARTITIONS)
-            _produce(kafka, sources)
-            assert broker.process is not None
-            yield from _measure(Path(directory), kafka, sources, psutil.Process(broker.process.pid))
-        finally:
-            broker.stop()
+    with running_broker() as (broker, directory):
+        kafka = broker.create_topics("bench.", PARTITIONS)
+        sources = records(EVENTS, kafka.topics, PARTITIONS)
+        _produce(kafka, sources)
+        assert broker.process is not None
+        yield from _measure(directory, kafka, sources, psutil.Process(broker.process.pid))
 
 
 def _produce(kafka: KafkaSettings, sources: list[SourceRecord]) -> None:
