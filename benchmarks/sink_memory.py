@@ -205,7 +205,7 @@ def _store_all(store: Store, source: _Source, settings: SinkSettings) -> list[tu
         ended.set()
         for thread in threads:
             thread.join()
-        loop._threads.shutdown()
+        loop._inserts.close()
     return sizes
 
 

@@ -218,11 +218,11 @@ def _whole(
         while not loop._batch.records:
             loop.turn()
         mark()
-        while sum(loop._committed.values()) < count:
+        while sum(loop._offsets._committed.values()) < count:
             loop.turn()
         mark()
         loop._consumer.close()
-        loop._threads.shutdown()
+        loop._inserts.close()
 
     try:
         with patch("sink.ahead.prepare", clock.prepare):

@@ -25,27 +25,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from contracts.topics import Topics
-from contracts.v1.dead_letter_pb2 import DeadLetter
 from runtime.health import Readiness
 from runtime.kafka_log import kafka_logger
 from runtime.logs import get_logger
 from runtime.settings import KafkaSettings
 from sink.ahead import Ahead
 from sink.batch import Batch, BatchPolicy
-from sink.batch import TopicPartition as Partition
 from sink.flood import FloodGuard
+from sink.inserts import Insert, Inserts
 from sink.intake import consumer_config, source_records, subscription
 from sink.metrics import SinkMetrics
+from sink.offsets import Offsets
 from sink.prepare import Prepared, prepare
 from sink.watchdog import Pulse
-from sink.writer import Abandoned, Writer
+from sink.writer import Writer
 
 log = get_logger(__name__)
 
@@ -60,29 +58,6 @@ PAUSE_AFTER_SECONDS = 1.0
 MAX_POLL_INTERVAL_MS = 300_000
 #: How often lag and connection are looked at, seconds.
 CHECK_SECONDS = 5.0
-#: Longest wait for what the group has committed, when partitions are assigned, seconds.
-TAKE_OVER_SECONDS = 10.0
-
-
-class _Insert:
-    """A batch on its way into the store."""
-
-    def __init__(
-        self,
-        prepared: Prepared,
-        abandon: threading.Event,
-        future: Future[list[DeadLetter]],
-        started_at: float,
-        read_at: float,
-    ) -> None:
-        self.prepared = prepared
-        self.abandon = abandon
-        self.future = future
-        self.started_at = started_at
-        #: When its first record was read.
-        self.read_at = read_at
-        #: What is committed with its offsets: see sink/flood.py.
-        self.notes: dict[Partition, str] = {}
 
 
 class SinkConsumer:
@@ -112,23 +87,17 @@ class SinkConsumer:
         self._revoke_seconds = revoke_seconds
         self._clock = clock
         self._wall_ns = wall_ns
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="sink-insert")
         self._stopping = threading.Event()
         self._flood = flood or FloodGuard()
         self._pulse = pulse or Pulse()
+        self._inserts = Inserts(writer, self._pulse, clock)
+        self._offsets = Offsets(consumer, self._flood, metrics, self._pulse)
         self._batch = Batch()
         self._ahead = Ahead(topics)
         #: A full batch with what it leads to, waiting for the running insert.
         self._mapped: tuple[Batch, Prepared] | None = None
-        self._insert: _Insert | None = None
-        #: How long the last insert took, seconds.
-        self._insert_seconds = 0.0
         self._waiting_since: float | None = None
         self._paused = False
-        self._committed: dict[Partition, int] = {}
-        self._uncommitted: dict[Partition, int] = {}
-        #: What is committed with them: see sink/flood.py.
-        self._notes: dict[Partition, str] = {}
         self._next_check = 0.0
         metrics.oldest_unacknowledged_seconds.set_function(self.oldest_unacknowledged_seconds)
 
@@ -138,7 +107,7 @@ class SinkConsumer:
 
     def oldest_unacknowledged_seconds(self) -> float:
         """Time since the oldest record that is read and not stored was read; 0 without one. Any thread."""
-        insert, mapped = self._insert, self._mapped
+        insert, mapped = self._inserts.running, self._mapped
         if insert is not None:
             read_at: float | None = insert.read_at
         else:
@@ -161,9 +130,7 @@ class SinkConsumer:
         finally:
             # Closing leaves the group, which revokes: the running insert is finished and committed there.
             self._consumer.close()
-            if self._insert is not None:
-                self._insert.abandon.set()
-            self._threads.shutdown(wait=True)
+            self._inserts.close()
 
     def turn(self) -> None:
         """One turn of the loop; the numbers are those of the module's docstring."""
@@ -181,8 +148,8 @@ class SinkConsumer:
 
     def _go_on(self, full: bool, waiting: float) -> None:
         """3 and 4: the open batch goes into the store, behind the running insert, or waits (`full`, for `waiting` seconds)."""
-        if self._insert is None:
-            if self._mapped is not None or self._policy.is_due(self._batch, self._clock(), self._insert_seconds):
+        if self._inserts.running is None:
+            if self._mapped is not None or self._policy.is_due(self._batch, self._clock(), self._inserts.last_seconds):
                 self._start_insert()
         elif self._mapped is None and self._policy.is_full(self._batch):
             self._mapped = self._map_batch()
@@ -196,8 +163,7 @@ class SinkConsumer:
         elif not self._paused:
             if self._waiting_since is None:
                 self._waiting_since = self._clock()
-            if self._insert is not None:
-                self._wait_for_insert(POLL_SECONDS)
+            self._inserts.wait(POLL_SECONDS)
             return self._clock() - self._waiting_since
         room = max(self._policy.max_rows - len(self._batch.records), 1)
         messages = self._consumer.consume(min(POLL_RECORDS, room), POLL_SECONDS)
@@ -213,16 +179,6 @@ class SinkConsumer:
             self._pulse.polled += len(good)
             self._pulse.positions |= self._batch.next_offsets
         return 0.0
-
-    def _wait_for_insert(self, seconds: float) -> bool:
-        """Whether the running insert is through (or there is none) after at most `seconds`."""
-        if self._insert is None:
-            return True
-        try:
-            self._insert.future.exception(seconds)
-        except FutureTimeout:
-            return False
-        return True
 
     def _map_batch(self) -> tuple[Batch, Prepared]:
         """The open batch, whole."""
@@ -240,35 +196,21 @@ class SinkConsumer:
         batch, prepared = self._mapped or self._take_mapped()
         self._mapped = None
         self._flood.check(batch.records, prepared.letters)
-        abandon = threading.Event()
         self._metrics.batch_records.observe(prepared.records)
-        self._pulse.busy = True
-        future = self._threads.submit(self._writer.store, prepared, abandon)
-        now = self._clock()
-        self._insert = _Insert(prepared, abandon, future, now, now if batch.opened_at is None else batch.opened_at)
+        self._inserts.begin(prepared, batch.opened_at)
         self._resume()
 
-    def _take_stored(self) -> _Insert | None:
-        """The running insert if it is through and was not given up. Raises what the writer raised beyond its own errors."""
-        insert = self._insert
-        if insert is None or not insert.future.done():
-            return None
-        self._insert = None
-        self._insert_seconds = self._clock() - insert.started_at
-        self._pulse.busy = False
-        try:
-            insert.future.result()
-        except Abandoned:
-            return None
-        # Now: the next batch changes the counts, and they belong to its offsets.
-        insert.notes = {partition: self._flood.note(partition) for partition in insert.prepared.next_offsets}
+    def _take_stored(self) -> Insert | None:
+        insert = self._inserts.take()
+        if insert is not None:
+            # Now: the next batch changes the counts, and they belong to its offsets.
+            insert.notes = self._offsets.notes(insert.prepared.next_offsets)
         return insert
 
-    def _commit_stored(self, insert: _Insert) -> None:
+    def _commit_stored(self, insert: Insert) -> None:
         self._observe(insert.prepared)
         if not insert.abandon.is_set():
-            self._notes.update(insert.notes)
-            self._commit(insert.prepared.next_offsets)
+            self._offsets.commit(insert.prepared.next_offsets, insert.notes)
 
     def _observe(self, prepared: Prepared) -> None:
         for table in prepared.tables:
@@ -278,24 +220,6 @@ class SinkConsumer:
                 self._metrics.conflicts.labels("window").inc(len(table.sources))
         if prepared.received_ns is not None:
             self._metrics.freshness_seconds.observe(max(self._wall_ns() - prepared.received_ns[0], 0) / 1e9)
-
-    def _commit(self, next_offsets: Mapping[Partition, int]) -> None:
-        """Commit synchronously; what fails is tried again with the next batch or check."""
-        self._uncommitted.update(next_offsets)
-        offsets = [
-            TopicPartition(topic, number, offset, self._notes.get((topic, number), ""))
-            for (topic, number), offset in self._uncommitted.items()
-        ]
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            self._metrics.commit_failures.inc()
-            log.warning("commit failed; rows stay once when they are read again", error=str(error))
-            self._pulse.uncommitted = True
-            return
-        self._committed.update(self._uncommitted)
-        self._uncommitted.clear()
-        self._pulse.uncommitted = False
 
     def _pause(self) -> None:
         if not self._paused:
@@ -314,24 +238,12 @@ class SinkConsumer:
         log.info("partitions assigned", partitions=len(partitions))
         self._paused = False
         self._metrics.paused.set(0)
-        self._take_over(partitions)
+        self._offsets.take_over(partitions)
         self._readiness.set("kafka")
-
-    def _take_over(self, partitions: Sequence[TopicPartition]) -> None:
-        """Go on counting dead letters where the one before stopped."""
-        try:
-            known = self._consumer.committed(list(partitions), TAKE_OVER_SECONDS)
-        except KafkaException as error:
-            log.warning("what was counted of dead letters is not known; counting begins anew", error=str(error))
-            known = list(partitions)
-        for one in known:
-            begun = one.offset >= 0
-            self._flood.take_over((one.topic, one.partition), one.metadata if begun else None)
-            self._pulse.positions[one.topic, one.partition] = one.offset if begun else None
 
     def _on_revoke(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         """6: called inside consume() and close()."""
-        finished = self._wait_for_insert(self._revoke_seconds)
+        finished = self._inserts.wait(self._revoke_seconds)
         if finished and (stored := self._take_stored()) is not None:
             self._commit_stored(stored)
         self._forget(partitions)
@@ -349,15 +261,8 @@ class SinkConsumer:
         if self._mapped is not None:
             left = self._mapped[0].without(gone)
             self._mapped = (left, prepare(left, self._topics)) if left.records else None
-        self._flood.forget(gone)
-        if self._insert is not None:
-            self._insert.abandon.set()
-        for key in gone:
-            self._uncommitted.pop(key, None)
-            self._pulse.positions.pop(key, None)
-            if self._committed.pop(key, None) is not None:
-                self._metrics.consumer_lag.remove(key[0], str(key[1]))
-        self._pulse.uncommitted = bool(self._uncommitted)
+        self._inserts.give_up()
+        self._offsets.forget(gone)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
@@ -374,12 +279,7 @@ class SinkConsumer:
         """Every :data:`CHECK_SECONDS`: lag, readiness, commits that failed."""
         self._next_check = self._clock() + CHECK_SECONDS
         self._readiness.set("store", self._writer.problem)
-        if self._uncommitted:
-            self._commit({})
-        for (topic, number), offset in self._committed.items():
-            _low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
-            if high >= 0:
-                self._metrics.consumer_lag.labels(topic, str(number)).set(max(high - offset, 0))
+        self._offsets.check()
         if self._readiness.conditions.get("kafka"):
             self._probe()
 

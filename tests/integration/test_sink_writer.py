@@ -62,8 +62,8 @@ def stored(sink: SinkUnderTest) -> list[str]:
 
 KILL_BEFORE_COMMIT = """
 import os, signal
-from sink.consumer import SinkConsumer
-SinkConsumer._commit = lambda self, offsets: os.kill(os.getpid(), signal.SIGKILL)
+from sink.offsets import Offsets
+Offsets.commit = lambda self, offsets, notes: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 

@@ -94,7 +94,7 @@ def commit_before_insert() -> None:
 
     def committing(self: Any) -> None:
         start_insert(self)
-        self._commit(self._insert.prepared.next_offsets)
+        self._offsets.commit(self._inserts.running.prepared.next_offsets, {})
 
     SinkConsumer._start_insert = committing  # type: ignore[method-assign]
 

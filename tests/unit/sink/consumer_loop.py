@@ -138,11 +138,9 @@ class Loop:
     def stored(self) -> None:
         """Let the running insert end, and the loop see it."""
         self.writer.go.release()
-        running = self.loop._insert
+        running = self.loop._inserts.running
         assert running is not None
         wait_for("the insert", running.future.done)
 
     def close(self) -> None:
-        if self.loop._insert is not None:
-            self.loop._insert.abandon.set()
-        self.loop._threads.shutdown()
+        self.loop._inserts.close()

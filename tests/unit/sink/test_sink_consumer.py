@@ -95,7 +95,7 @@ def test_the_next_insert_begins_before_the_last_one_is_committed(loop: Loop, mon
     running = []
 
     def look(offsets: list[TopicPartition], asynchronous: bool) -> None:
-        insert = loop.loop._insert
+        insert = loop.loop._inserts.running
         running.append(insert.prepared.next_offsets if insert is not None else None)
         commit(offsets, asynchronous)
 
@@ -194,7 +194,7 @@ def test_when_an_insert_ends_what_is_mapped_follows_and_the_rest_stays_open(
     loop.now = 11.9
     loop.loop.turn()
     assert loop.consumer.commits[-1] == {(TOPICS.enriched, 0): 4}
-    assert loop.loop._insert is None
+    assert loop.loop._inserts.running is None
     loop.now = 12.0  # the age of what came at 7, not of what was open since 6
     loop.loop.turn()
     wait_for("the third insert", lambda: len(loop.writer.begun) == 3)

@@ -76,7 +76,7 @@ def test_on_revoke_the_running_insert_is_committed_and_the_open_batch_forgotten(
     assert loop.consumer.commits == [{(TOPICS.enriched, 0): 2}]
     loop.now = 100.0
     loop.loop.turn()
-    assert loop.loop._insert is None, "offset 2 belongs to somebody else now"
+    assert loop.loop._inserts.running is None, "offset 2 belongs to somebody else now"
     assert len(loop.writer.begun) == 1
 
 
@@ -96,7 +96,7 @@ def test_on_revoke_an_insert_that_does_not_end_is_given_up_without_a_commit(loop
     loop.poll(0, 1)
     loop.loop.turn()
     loop.loop._on_revoke(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
-    running = loop.loop._insert
+    running = loop.loop._inserts.running
     assert running is not None
     wait_for("the insert to give up", running.future.done)
     loop.loop.turn()
@@ -108,7 +108,7 @@ def test_partitions_that_are_lost_are_not_committed_even_when_the_insert_ends(lo
     loop.loop.turn()
     wait_for("the insert to begin", lambda: loop.writer.begun)
     loop.writer.go.release()
-    running = loop.loop._insert
+    running = loop.loop._inserts.running
     assert running is not None
     wait_for("the insert", running.future.done)
     loop.loop._on_lost(loop.consumer, [TopicPartition(TOPICS.enriched, 0)])  # type: ignore[arg-type]
@@ -150,4 +150,4 @@ def test_a_revoke_never_waits_until_the_group_has_given_this_member_up(
     loop = build(load(KafkaSettings), "g", writer, POLICY, metrics, Readiness(), revoke_seconds=asked)
     assert loop._revoke_seconds == bound
     loop._consumer.close()
-    loop._threads.shutdown()
+    loop._inserts.close()
