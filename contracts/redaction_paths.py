@@ -101,7 +101,12 @@ def parse_path(path: str, *, keeps_type: bool) -> tuple[Step, ...]:
 def _steps(path: str) -> tuple[Step, ...]:
     try:
         query: Any = jsonpath.compile(path)
-    except (jsonpath.JSONPathError, re.error) as error:  # re: of a filter
+    except (
+        jsonpath.JSONPathError,
+        re.error,
+        ValueError,
+        ArithmeticError,
+    ) as error:  # those behind the first: of a filter
         raise WrongPath(f"no JSONPath: {str(error).splitlines()[0]}") from None
     steps: list[Step] = []
     for segment in getattr(query, "segments", ()):

@@ -52,6 +52,7 @@ def test_paths_become_steps(path: str, steps: tuple[Step, ...]) -> None:
         ("$", "whole event"),
         ("message..", "no JSONPath"),
         ("metadata[?@.a =~ /(/]", "no JSONPath"),
+        ("metadata[?@.a == 1e999]", "no JSONPath"),
         ("llm_invocation.temperature", "only numbers"),
     ],
 )
