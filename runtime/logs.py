@@ -158,11 +158,12 @@ class Logs:
 
 
 def configure(process: str, level: LogLevel, log_format: LogFormat, *, quiet_at_info: Sequence[str] = ()) -> Logs:
-    """Set up structlog and the standard library's logging (librdkafka, grpc, uvicorn, faust) for this process, on stderr.
+    """Set up structlog and the standard library's logging (librdkafka, grpc, uvicorn, faust) and warnings for this process, on stderr.
 
     Loggers of `quiet_at_info` say nothing below WARNING at that level.
     """
     made = Logs(process, level, log_format, quiet_at_info=quiet_at_info)
+    logging.captureWarnings(True)  # what libraries warn of is a line like others: an issuer's short key, say
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.INFO)
     for name, *_ in _OF_STRANGERS:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 _PROGRAM = """
-import logging
+import logging, warnings
 from runtime.logs import configure
 from runtime.settings.base import LogFormat, LogLevel
 for _ in range(2):
@@ -22,13 +22,16 @@ for number in range(1000):
     grpc.error("ExecuteBatchError raised in core by servicer method [/x]")
 grpc.error("something else")
 logging.getLogger("urllib3.connectionpool").debug("GET /?param_text=a prompt")
+warnings.warn("a key is short")
 """
 
 
 def test_strangers_fill_no_log() -> None:
     done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
     lines = done.stderr.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert all(line.startswith("{") for line in lines)
+    assert sum("a key is short" in line for line in lines) == 1
     assert sum("a request cannot be read" in line for line in lines) == 2
     assert sum("something else" in line for line in lines) == 1
     assert "ck_the_key_itself" not in done.stderr
