@@ -1,7 +1,7 @@
 """What was measured, each with its source: the only place a plan takes numbers about this product from.
 
-One core is a core of the shared two-core Xeon machine of docs/performance.md; a faster one needs less. ``make bench ONLY=pipeline`` on a
-machine like yours tells by how much.
+One core is a core of the two-core EPYC machine of docs/performance.md with nothing else on it; on a shared Xeon everything cost half more to
+twice as much. ``make bench ONLY=pipeline`` on a machine like yours tells by how much.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from typing import Final
 GIB: Final = 1024**3
 TIB: Final = 1024**4
 
-#: CPU of the gateway, microseconds: for each event, and for each call. Source: `make bench ONLY=pipeline`: 24 an event in calls of
-#: 100; `gateway-idle`: 73 to 79 in calls of 10 on a busy machine; a unary call alone: about 300.
-GATEWAY_EVENT_US: Final = 21.0
+#: CPU of the gateway, microseconds: for each event, and for each call. Source: `make bench ONLY=pipeline`: 11 an event in calls of
+#: 100; `gateway-idle`: 42 in calls of 10 at a low rate; `gateway-unary`: 131 a call at the highest.
+GATEWAY_EVENT_US: Final = 8.0
 GATEWAY_CALL_US: Final = 300.0
-#: CPU of a processors worker for each event, microseconds. Source: `pipeline`, 65; its floor, the bare loop, 61.
-PROCESSORS_EVENT_US: Final = 65.0
-#: CPU of the sink's writer for each event: consuming, headers, mapping, librdkafka. Source: benchmarks/README.md, "What the writer
-#: costs", 18 with nothing else on the machine; half more for a shared one.
-WRITER_EVENT_US: Final = 27.0
-#: CPU of ClickHouse for each event: insert with indexes, and merges of blocks of about 10,000 rows. Source: benchmarks/README.md, "What
-#: merges cost", 61; `pipeline`: 92 for writer, insert and merges together.
-STORE_EVENT_US: Final = 65.0
-#: CPU of the brokers for each event: raw and enriched written, both read, one replica. Source: `pipeline`, 65 (a JVM with a small
+#: CPU of a processors worker for each event, microseconds. Source: `pipeline`, 40; with a backlog (`processors-worker`) 27.
+PROCESSORS_EVENT_US: Final = 40.0
+#: CPU of the sink's writer for each event: consuming, headers, mapping, librdkafka. Source: `sink-writer`, 9.5 with a backlog; half more
+#: where events trickle.
+WRITER_EVENT_US: Final = 14.0
+#: CPU of ClickHouse for each event: insert with indexes, and merges of blocks of about 10,000 rows. Source: `pipeline`, 51 for writer,
+#: insert, settling and merges together.
+STORE_EVENT_US: Final = 37.0
+#: CPU of the brokers for each event: raw and enriched written, both read, one replica. Source: `pipeline`, 48 (a JVM with a small
 #: heap, small batches).
-BROKER_EVENT_US: Final = 65.0
+BROKER_EVENT_US: Final = 48.0
 
 #: Bytes on Kafka beside the event itself, uncompressed: key and headers of the raw record; extension, `enrichment` header, key and
 #: headers of the enriched one; facts. Source: the records of `processors-steps` (events of 531 bytes), counted.
