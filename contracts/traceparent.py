@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 _WELL_FORMED = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+#: How many of a batch's records came with which ``traceparent``; any text, of whoever wrote the header.
+Seen = dict[bytes, int]
+
 _SAMPLED = frozenset("13579bdf")
 
 

@@ -31,12 +31,13 @@ from contracts.wire import TooManyEvents
 from gateway.access import Access
 from gateway.admission import Admission, Lease
 from gateway.auth import Authenticator
+from gateway.call import Call
 from gateway.capabilities import CAPABILITIES
 from gateway.draining import Draining
 from gateway.grpc_errors import OUR_FAULT, grpc_code, internal_error, rejections_trailer, status_of
 from gateway.grpc_options import server_options
 from gateway.grpc_read import MessageReader, metadata_of
-from gateway.ingest import Accepted, BatchOutcome, Call, Ingest
+from gateway.ingest import Accepted, BatchOutcome, Ingest
 from gateway.metrics import GatewayMetrics
 from gateway.query_client import METHODS, QueryClient
 from gateway.quotas import UNLIMITED, Charge, Quotas
@@ -69,7 +70,7 @@ GrpcHandler = Callable[[Any, Context], Awaitable[bytes]]
 
 
 class Caller(NamedTuple):
-    """Who calls, as it was let in; `identity` is None for a public operation. A tuple: see :class:`gateway.ingest.Call`."""
+    """Who calls, as it was let in; `identity` is None for a public operation. A tuple: see :class:`gateway.call.Call`."""
 
     scope: Scope | None
     metadata: dict[str, str]

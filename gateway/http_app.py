@@ -25,6 +25,7 @@ from contracts.wire import TooManyEvents
 from gateway.access import Access
 from gateway.admission import NOTHING_ACCEPTED, RETRY_AFTER_SECONDS, Admission, Lease
 from gateway.auth import Authenticator
+from gateway.call import Call
 from gateway.capabilities import CAPABILITIES
 from gateway.draining import Draining
 from gateway.grpc_server import batch_response
@@ -50,7 +51,7 @@ from gateway.http_errors import (
     too_much_protobuf,
 )
 from gateway.http_json import batch_fields, query_from_json, query_to_json, stats_from_json
-from gateway.ingest import Call, Ingest
+from gateway.ingest import Ingest
 from gateway.metrics import GatewayMetrics
 from gateway.openapi import openapi_document
 from gateway.query_client import GET_EVENT_STATS, QUERY_EVENTS, QueryClient
@@ -87,7 +88,7 @@ class Route:
 
 
 class Request(NamedTuple):
-    """A request whose caller was let in; its body is not read yet. A tuple: see :class:`gateway.ingest.Call`."""
+    """A request whose caller was let in; its body is not read yet. A tuple: see :class:`gateway.call.Call`."""
 
     headers: Headers
     receive: Receive

@@ -24,9 +24,9 @@ from contracts.spec_json import event_from_json, message_from_json
 from contracts.validation import Limits, batch_problems, event_problems, identifiers, ids_are_plain
 from contracts.wire import SlicedBatch, TooManyEvents, WireError, parse_events, slice_batch, slice_single
 from gateway.admission import Admission, Lease
+from gateway.call import Call
 from gateway.metrics import GatewayMetrics
 from gateway.publisher import Delivery, Publisher, Record
-from gateway.quotas import UNLIMITED, Charge
 from gateway.records import call_headers, event_record
 from runtime.logs import get_logger
 
@@ -50,20 +50,6 @@ log = get_logger(__name__)
 UNPARSEABLE = "does not parse (invalid UTF-8, wrong framing or nesting beyond protobuf's limit)"
 OTHER_TENANT = "is not the API key's tenant"
 OTHER_PROJECT = "is not one of the API key's projects"
-
-
-class Call(NamedTuple):
-    """What a door knows about a call beside its body. A tuple, because it is made faster than a frozen dataclass."""
-
-    identity: Identity
-    door: str
-    lease: Lease
-    #: How long the answer may take from now, seconds.
-    seconds: float
-    traceparent: str | None = None
-    charge: Charge = UNLIMITED
-    #: None: not traced, and the records get the caller's `traceparent` as it is.
-    span: CallSpan | None = None
 
 
 class Accepted(NamedTuple):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from chaukas.spec.common.v1.events_pb2 import Event
 
 from contracts import headers
 from contracts.validation import type_name
+from gateway.call import Call
 from gateway.publisher import Headers, Record
-
-if TYPE_CHECKING:
-    from gateway.ingest import Call
 
 _SCHEMA = headers.EVENT_SCHEMA.encode()
 

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from contracts.traceparent import Seen
 from processors.intake import RawRecord
 from processors.transport import Batch
-from runtime.tracing import Seen, noting
+from runtime.tracing import noting
 
 if TYPE_CHECKING:
     from runtime.spans import Tracing

@@ -34,11 +34,12 @@ from opentelemetry.trace import (
     Tracer,
     set_span_in_context,
 )
+from prometheus_client import CollectorRegistry, Counter
 
-from contracts.traceparent import is_sampled, well_formed_traceparent
+from contracts.traceparent import Seen, is_sampled, well_formed_traceparent
+from runtime import catalogue
 from runtime.logs import Seldom, get_logger
 from runtime.settings.tracing import TracingSettings
-from runtime.tracing import Seen, TracingMetrics
 
 log = get_logger(__name__)
 
@@ -58,6 +59,14 @@ _COUNTS: dict[Kind, str] = {
 }
 _ROOT = Context()
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+
+class TracingMetrics:
+    """What became of spans."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.exported = Counter(*catalogue.SPANS_EXPORTED, registry=registry)
+        self.dropped = Counter(*catalogue.SPANS_DROPPED, ["reason"], registry=registry)
 
 
 class Tracing:
@@ -169,12 +178,13 @@ class CallSpan:
         _end(self._span, failed=failed)
 
 
-def connect(settings: TracingSettings, process: str, instance: int, metrics: TracingMetrics) -> Tracing:
+def connect(settings: TracingSettings, process: str, instance: int, registry: CollectorRegistry) -> Tracing:
     """Spans of this process, on their way to the collector from a thread of their own."""
     logger = logging.getLogger(trace_exporter.__name__)
     logger.filters = [found for found in logger.filters if not isinstance(found, Seldom)]
     logger.addFilter(Seldom())  # a collector that is away is said again and again
     exporter = trace_exporter.OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint}/v1/traces")
+    metrics = TracingMetrics(registry)
     queue = BoundedQueue(exporter, settings.queue_spans, metrics)
     provider = TracerProvider(resource=_resource(process, instance), sampler=ALWAYS_ON, shutdown_on_exit=False)
     provider.add_span_processor(queue)

@@ -9,18 +9,15 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
 from contracts.headers import TRACEPARENT
-from runtime import catalogue
+from contracts.traceparent import Seen
 from runtime.settings import InvalidSettings
 from runtime.settings.tracing import TracingSettings
 
 if TYPE_CHECKING:
     from runtime.spans import Tracing
-
-#: How many of a batch's records came with which ``traceparent``; any text, of whoever wrote the header.
-Seen = dict[bytes, int]
 
 
 class _Record(Protocol):
@@ -29,14 +26,6 @@ class _Record(Protocol):
 
 
 R = TypeVar("R", bound=_Record)
-
-
-class TracingMetrics:
-    """What became of spans."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.exported = Counter(*catalogue.SPANS_EXPORTED, registry=registry)
-        self.dropped = Counter(*catalogue.SPANS_DROPPED, ["reason"], registry=registry)
 
 
 def start(settings: TracingSettings, process: str, instance: int, registry: CollectorRegistry) -> Tracing | None:
@@ -53,7 +42,7 @@ def start(settings: TracingSettings, process: str, instance: int, registry: Coll
             f"TRACING_OTLP_ENDPOINT={settings.otlp_endpoint!r}: {error.name or error} is not installed; install "
             "chaukas-gateway with the extra `tracing` (pip install 'chaukas-gateway[tracing]'), or leave it empty"
         ) from None
-    return connect(settings, process, instance, TracingMetrics(registry))
+    return connect(settings, process, instance, registry)
 
 
 def noting(records: Iterable[R], seen: Seen) -> Iterator[R]:

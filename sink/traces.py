@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from runtime.tracing import Seen, note
+from contracts.traceparent import Seen
+from runtime.tracing import note
 from sink.prepare import Prepared
 
 if TYPE_CHECKING:

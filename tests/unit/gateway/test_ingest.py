@@ -17,7 +17,8 @@ from contracts.validation import Limits
 from contracts.wire import TooManyEvents, frame_batch
 from gateway import ingest as module
 from gateway.admission import Admission
-from gateway.ingest import Call, Ingest
+from gateway.call import Call
+from gateway.ingest import Ingest
 from gateway.metrics import GatewayMetrics
 from gateway.publisher import Publisher
 from tests.support.events import event

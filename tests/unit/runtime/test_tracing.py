@@ -16,10 +16,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CollectorRegistry
 
 from contracts.headers import TRACEPARENT
+from contracts.traceparent import Seen
 from runtime import tracing
 from runtime.settings import InvalidSettings, TracingSettings, load
-from runtime.spans import MOST_CALLS, BoundedQueue, connect
-from runtime.tracing import Seen, TracingMetrics
+from runtime.spans import MOST_CALLS, BoundedQueue, TracingMetrics, connect
 from tests.support.spans import PARENT, SAMPLED, TRACE, UNSAMPLED, Spans, parent_of, trace_of
 
 
@@ -208,7 +208,7 @@ def test_the_end_does_not_wait_for_a_collector_that_hangs(slow: Slow) -> None:
 
 def test_a_process_has_a_name() -> None:
     settings = load(TracingSettings, otlp_endpoint="http://127.0.0.1:1/")
-    made = connect(settings, "processors", 3, TracingMetrics(CollectorRegistry()))
+    made = connect(settings, "processors", 3, CollectorRegistry())
     call = made.call("x", SAMPLED, {})
     assert call is not None
     attributes = call._span.resource.attributes  # type: ignore[attr-defined]
