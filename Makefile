@@ -13,7 +13,7 @@ up: $(STAMP)  ## Start the whole system, send a recorded session through the fro
 test: $(STAMP)  ## Every test, real Kafka, Faust and ClickHouse engine included
 	@$(BIN)/python -m pytest
 
-test-unit: $(STAMP)  ## The tests without I/O: seconds
+test-unit: $(STAMP)  ## The tests without I/O: two minutes
 	@$(BIN)/python -m pytest tests/unit
 
 lint: $(STAMP)
