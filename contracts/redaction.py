@@ -97,9 +97,8 @@ class _Rule(_Model):
             try:
                 parse_path(path, keeps_type=self.action != "drop" or bool(self.patterns))
             except WrongPath as error:
-                said = (
-                    str(error).encode(errors="backslashreplace").decode()
-                )  # a path can name half a character (a lone surrogate)
+                # A path can name half a character (a lone surrogate), which pydantic cannot say.
+                said = str(error).encode(errors="backslashreplace").decode()
                 raise ValueError(f"paths: `{path}`: {said}") from None
         return self
 
